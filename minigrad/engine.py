@@ -1,0 +1,430 @@
+"""The engine: tensors that remember how they were made, and the chain rule that walks back.
+
+Read it from top to bottom. Calling an `Op` on a `Tensor` leaves a `Node` behind: the op, where its
+inputs came from, and the few arrays that its derivative needs. `walk` visits the nodes from the
+newest to the oldest. A node is always younger than what it was made from, so when its turn comes,
+every gradient that it will ever get has arrived: creation order is a topological order.
+
+No op is known here. The ops, each with its derivative beside it, are in `minigrad/functional`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from minigrad.arrays import PLAIN, as_array, as_operand, check_finite, named_error, unbroadcast
+from minigrad.declaration import Declaration
+from minigrad.memory import Memory, clock, memory_of, viewed_memory
+from minigrad.modes import modes, switched
+
+if TYPE_CHECKING:
+    # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
+    from minigrad.functional.methods import TensorMethods
+else:
+    TensorMethods = object
+
+_accumulating = threading.Lock()
+
+Hooks = dict[int, Callable[["Tensor"], Any]]
+
+
+class Tensor(TensorMethods):
+    """An n-dimensional array that gradients can flow back to.
+
+    Args:
+        data: an array, whose memory is shared and whose dtype is kept; or a Python number or
+            nested list, which becomes float32.
+        requires_grad: whether `backward` shall leave the gradient in `.grad`; float dtypes only.
+        dtype: convert to this dtype.
+
+    Attributes:
+        data: the NumPy array.
+        grad: the gradient, a Tensor of the same shape, or None. `backward` adds to it.
+        node: the record of the op that made this tensor; None for a leaf.
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "hooks", "memory", "node", "requires_grad")
+    __array_ufunc__ = None  # so that `ndarray + Tensor` asks the Tensor
+
+    data: np.ndarray
+    grad: Tensor | None
+    node: Node | None
+    requires_grad: bool
+    memory: Memory | None
+    hooks: Hooks | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self.data = as_array(data.data if isinstance(data, Tensor) else data, dtype)
+        self.grad = self.node = self.memory = self.hooks = None
+        self.requires_grad = False
+        if requires_grad:
+            self.requires_grad_()
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf that it was made from.
+
+        Args:
+            gradient: the gradient by this tensor, of its shape. It can be left out for a single
+                number, where it is 1.
+            retain_graph: keep what backward needs, so that it can be called again.
+
+        Raises:
+            RuntimeError: nothing was recorded; the graph was freed by an earlier backward; an
+                array that backward needs was changed in place; a gradient is needed.
+            ValueError: `gradient` has another shape.
+        """
+        arrived = walk([self], [seed("backward", self, gradient)], retain_graph=retain_graph)
+        with _accumulating:
+            for leaf, g in arrived.items():
+                # A copy at first, because rules may hand one array to several inputs.
+                leaf.grad = wrap(np.array(g) if leaf.grad is None else leaf.grad.data + g)
+
+    def detach(self) -> Tensor:
+        """The same memory without the record: no gradient flows through it."""
+        return wrap(self.data, memory=memory_of(self.node or self))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for the gradient of this leaf, or stop asking; returns the tensor itself."""
+        if self.node is not None and not requires_grad:
+            raise RuntimeError(
+                f"requires_grad_: this tensor was made by {self.node.op.name}, and only a leaf can "
+                "stop requiring a gradient; use detach()"
+            )
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(
+                f"requires_grad: expected a float dtype, got {self.data.dtype}; there are no "
+                "gradients of integers, convert with astype"
+            )
+        self.requires_grad = requires_grad
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Call `hook(gradient)` when this tensor's gradient is complete in a backward pass.
+
+        What it returns, if not None, takes the gradient's place. Returns a function that removes
+        the hook.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "register_hook: this tensor does not require a gradient; set requires_grad=True, "
+                "or compute it from one that does"
+            )
+        vertex, key = self.node or self, next(clock)
+        hooks = vertex.hooks = vertex.hooks if vertex.hooks is not None else {}
+        hooks[key] = hook
+
+        def remove() -> None:
+            hooks.pop(key, None)
+
+        return remove
+
+    def bump_version(self) -> None:
+        """Tell the engine that `data` was changed in place, so that backward can refuse."""
+        memory_of(self.node or self).changed = next(clock)
+
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
+        return type(self), (self.data, self.requires_grad)
+
+
+class Op(Declaration):
+    """A function of arrays with a derivative: made by `@op`, completed by `vjp`.
+
+    Called with a Tensor among its inputs it returns a Tensor, and records the call where one of
+    them requires a gradient. Called without any, it just runs its body, on arrays.
+    """
+
+    def __call__(self, *inputs: Any, **config: Any) -> Any:  # noqa: C901 - every op comes this way
+        """Compute, and record where a gradient may be wanted."""
+        if len(inputs) != len(self.inputs) and not self.variadic:
+            inputs, config = self.bind(inputs, config)
+        arrays: list[Any] = []
+        parents: list[Any] = []
+        mask, plain, odd = 0, True, False
+        for value in inputs:
+            if isinstance(value, Tensor):
+                plain = False
+                if value.requires_grad:
+                    mask |= 1 << len(arrays)
+                arrays.append(value.data)
+                parents.append(value.node or value)
+            else:
+                odd = odd or type(value) not in PLAIN
+                arrays.append(value)
+                parents.append(None)
+        if odd:
+            arrays = [as_operand(self.name, value, weak=not plain) for value in arrays]
+        try:
+            out = self.body(*arrays, **config)
+        except (IndexError, TypeError, ValueError) as error:
+            raise named_error(self.name, error, arrays) from None
+        residuals: Sequence[Any] = ()
+        if self.residuals:
+            out, *residuals = out
+        if plain:
+            return out
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        memory = None
+        if out.base is not None or out is arrays[0]:
+            memory = viewed_memory(out, arrays, parents)
+        if modes.anomaly:
+            check_finite(out, self.name, arrays)
+        node = None
+        if mask and modes.recording:
+            node = self._record(mask, arrays, parents, out, residuals, config)
+            if node is not None and memory is not None:
+                node.memory, memory.viewed = memory, True
+        return wrap(out, node, memory)
+
+    def _record(
+        self,
+        mask: int,
+        arrays: list[Any],
+        parents: list[Any],
+        out: np.ndarray,
+        residuals: Sequence[Any],
+        config: dict[str, Any],
+    ) -> Node | None:
+        """The node of a call, holding what the rules to be called name, and nothing else."""
+        plan = self.plan(mask, len(arrays))
+        if not plan.wanted:
+            return None
+        node = Node(self, parents, plan.wanted, arrays, out)
+        node.config = {**self.defaults, **config} if config else self.defaults
+        if residuals:
+            node.residuals = residuals
+        if plan.shapes:
+            node.shapes = [np.shape(array) for array in arrays]
+        if plan.out:
+            node.out = out
+        for i in plan.forget:
+            arrays[i] = None
+        for i in plan.unlinked:
+            parents[i] = None
+        return node
+
+
+def op(body: Callable[..., Any] | None = None, *, residuals: Sequence[str] = ()) -> Any:
+    """Make an op of a function of arrays: `@op`, or `@op(residuals=("index",))`.
+
+    With residuals the body returns `(value, residual, ...)`: callers get the value alone, and
+    rules can name the residuals.
+    """
+    return Op(body) if body is not None else lambda function: Op(function, residuals)
+
+
+class Node:
+    """One recorded call: what its rules need, and where its gradients go."""
+
+    hooks: Hooks | None = None
+    memory: Memory | None = None
+    config: dict[str, Any]
+    residuals: Sequence[Any] = ()
+    shapes: Sequence[Any] = ()
+    out: np.ndarray | None = None
+
+    def __init__(
+        self, op: Op, parents: list[Any], wanted: tuple[int, ...], saved: list[Any], out: np.ndarray
+    ) -> None:
+        self.op = op
+        self.parents: list[Any] | None = parents  # per input: its node, the leaf itself, or None
+        self.wanted = wanted  # the positions that get a gradient
+        self.saved = saved  # per input: its array, or None where no rule names it
+        self.shape = out.shape
+        self.dtype = out.dtype
+        self.index = next(clock)
+
+    def gradients(self, g: Any, wanted: Sequence[int], create_graph: bool) -> Iterator[Any]:
+        """Apply the rules to `g`: yield (parent, its gradient) for each wanted input."""
+        parents = self.parents or []
+        source = self._as_tensors(parents) if create_graph else self
+        if self.op.joint:
+            needs = tuple(i in wanted for i in range(len(parents)))
+            joint = self.op.joint(g, source, needs)
+            partials: Iterable[Any] = (joint[i] for i in wanted)
+        else:
+            rules = self.op.rules or {}
+            partials = (rules[i](g, source, None) for i in wanted)
+        for i, partial in zip(wanted, partials, strict=True):
+            yield parents[i], self._fit(partial, parents[i])
+
+    def _fit(self, partial: Any, parent: Any) -> Any:
+        """A gradient has the shape and the dtype of what it is a gradient of."""
+        if not isinstance(partial, np.ndarray | Tensor):
+            partial = np.asarray(partial)  # NumPy makes scalars of arrays without axes
+        if modes.anomaly:
+            check_finite(partial, f"the derivative of {self.op.name}")
+        if partial.shape != parent.shape:
+            partial = unbroadcast(partial, parent.shape, self.op.name)
+        return partial if partial.dtype == parent.dtype else partial.astype(parent.dtype)
+
+    def _as_tensors(self, parents: list[Any]) -> Node:
+        """The same node with tensors for arrays, so that what its rules do is recorded too."""
+        twin = Node.__new__(Node)
+        vars(twin).update(vars(self))
+        twin.saved = [
+            array if parent is None or array is None else restore(parent, array)
+            for parent, array in zip(parents, self.saved, strict=True)
+        ]
+        twin.out = None if self.out is None else restore(self, self.out)  # type: ignore[assignment]
+        return twin
+
+    def leading_to(self, needed: set[Any]) -> tuple[int, ...]:
+        """The positions of the wanted inputs that are among the needed."""
+        return tuple(i for i in self.wanted if self.parents and self.parents[i] in needed)
+
+    def check(self) -> None:
+        """Refuse if the graph was freed, or if an array that is needed was changed since."""
+        if self.parents is None:
+            raise RuntimeError(
+                f"backward: the graph was freed by an earlier backward (at {self.op.name}); pass "
+                "retain_graph=True to the earlier one, or compute the result again"
+            )
+        kept = [p for p, array in zip(self.parents, self.saved, strict=True) if array is not None]
+        for vertex in kept if self.out is None else [*kept, self]:
+            memory = None if vertex is None else vertex.memory
+            if memory is not None and memory.changed > self.index:
+                raise RuntimeError(
+                    f"backward: an array that the derivative of {self.op.name} needs was changed "
+                    "in place after its use; write x = x + y instead of x += y, or change it "
+                    "after backward"
+                )
+
+    def free(self) -> None:
+        """Let go of everything that was kept for backward."""
+        self.parents, self.saved, self.out, self.residuals = None, [], None, ()
+
+
+def walk(  # noqa: C901 - the chain rule in one piece
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Any],
+    targets: Iterable[Any] | None = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> dict[Any, Any]:
+    """The chain rule: carry gradients from the outputs back, the newest node first.
+
+    Returns the gradients of the leaves; or of the targets (nodes and leaves) where they are given,
+    and then visits only what lies between. With `create_graph` the gradients are recorded tensors.
+    """
+    goals = None if targets is None else set(targets)
+    needed = None if goals is None else between([x.node or x for x in outputs], goals)
+    gradients: dict[Any, Any] = {}  # what has arrived so far, at each node and leaf
+    reached: dict[Any, Any] = {}
+    waiting: list[tuple[int, Node]] = []  # the nodes to visit, as a heap with the newest on top
+
+    def arrive(vertex: Any, g: Any) -> None:
+        if vertex in gradients:
+            gradients[vertex] = gradients[vertex] + g
+        else:
+            gradients[vertex] = g
+            if isinstance(vertex, Node):
+                heapq.heappush(waiting, (-vertex.index, vertex))
+
+    with switched(recording=create_graph), np.errstate(all="ignore"):
+        for output, seed in zip(outputs, seeds, strict=True):
+            arrive(output.node or output, seed if create_graph else seed.data)
+        while waiting:
+            node = heapq.heappop(waiting)[1]
+            g = _hooked(node, gradients.pop(node))
+            if goals is not None and node in goals:
+                reached[node] = g
+            wanted = node.wanted if needed is None else node.leading_to(needed)
+            if not wanted:
+                continue
+            node.check()
+            try:
+                for parent, partial in node.gradients(g, wanted, create_graph):
+                    if needed is not None and goals is not None and parent not in needed:
+                        needed |= between([parent], goals)  # a checkpoint, replayed just now
+                    arrive(parent, partial)
+            except Exception as error:
+                error.add_note(f"This happened in the derivative of {node.op.name}.")
+                raise
+            if not retain_graph:
+                node.free()
+        for leaf, g in gradients.items():
+            if goals is None or leaf in goals:
+                reached[leaf] = _hooked(leaf, g)
+    return reached
+
+
+def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
+    """The nodes and leaves that lie on a path from the outputs back to a goal, goals included."""
+    found: set[Any] = set()
+    stack = list(outputs)
+    while stack:
+        vertex = stack.pop()
+        if vertex is not None and vertex not in found:
+            found.add(vertex)
+            if isinstance(vertex, Node) and vertex not in goals:
+                stack.extend(vertex.parents or ())
+    needed = found & goals
+    for vertex in sorted((v for v in found if isinstance(v, Node)), key=lambda node: node.index):
+        if vertex.parents is None and vertex not in goals:
+            vertex.check()  # the path was freed
+        if vertex.leading_to(needed):
+            needed.add(vertex)
+    return needed
+
+
+def wrap(data: Any, node: Node | None = None, memory: Memory | None = None) -> Tensor:
+    """A Tensor of an array as it is, made by this node."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.data = data if type(data) is np.ndarray else np.asarray(data)
+    tensor.node = node
+    tensor.memory = memory
+    tensor.grad = tensor.hooks = None
+    tensor.requires_grad = node is not None
+    return tensor
+
+
+def restore(vertex: Any, array: np.ndarray) -> Tensor:
+    """The tensor that stood at this place of the graph: the leaf itself, or one like it."""
+    return vertex if isinstance(vertex, Tensor) else wrap(array, vertex)
+
+
+def _hooked(vertex: Any, g: Any) -> Any:
+    """The gradient after the hooks of its tensor have seen it."""
+    for hook in list((vertex.hooks or {}).values()):
+        seen = hook(g if isinstance(g, Tensor) else wrap(g))
+        if seen is None:
+            continue
+        seen = seen if isinstance(seen, Tensor) else Tensor(seen)
+        if seen.shape != vertex.shape:
+            raise ValueError(
+                f"hook: expected a gradient of the tensor's shape {vertex.shape}, got {seen.shape}"
+            )
+        seen = seen if seen.dtype == vertex.dtype else seen.astype(vertex.dtype)
+        g = seen if isinstance(g, Tensor) else seen.data
+    return g
+
+
+def seed(caller: str, output: Tensor, gradient: Any) -> Tensor:
+    """The gradient to start from at an output: what was given, checked, or 1."""
+    if not output.requires_grad:
+        raise RuntimeError(
+            f"{caller}: this tensor does not require a gradient, because nothing was recorded for "
+            "it; create what it depends on with requires_grad=True, outside no_grad()"
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"{caller}: the gradient can be left out for a single number only, and this tensor "
+                f"has shape {output.shape}; sum it first, or pass the gradient"
+            )
+        return wrap(np.ones_like(output.data))
+    seed = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+    if seed.shape != output.shape:
+        raise ValueError(
+            f"{caller}: expected a gradient of the tensor's shape {output.shape}, got {seed.shape}"
+        )
+    return seed if seed.dtype == output.dtype else seed.astype(output.dtype)
