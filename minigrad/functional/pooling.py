@@ -1,0 +1,138 @@
+"""Pooling of images (N, H, W, C): the largest or the mean number under a sliding window."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minigrad_ext as ext
+from minigrad.engine import op
+from minigrad.functional.convolution import pair
+from minigrad.functional.reductions import mean
+
+
+@op(residuals=("index",))
+def _max_pool2d(x, *, kernel_size, stride, padding, ceil_mode):
+    # `index` is where in its image each maximum was found
+    return ext.max_pool2d(
+        x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
+    )
+
+
+_max_pool2d.vjp(x=lambda g, x_shape, index: _put_back(g, index=index, input_shape=x_shape))
+
+
+@op
+def _put_back(dy, *, index, input_shape):
+    # each number added to the place in the image that it was taken from
+    return ext.max_pool2d_grad(dy, index, input_shape=input_shape)
+
+
+_put_back.vjp(dy=lambda g, index: _take(g, index=index))
+
+
+@op
+def _take(x, *, index):
+    return ext.max_pool2d_gather(x, index)
+
+
+_take.vjp(x=lambda g, x_shape, index: _put_back(g, index=index, input_shape=x_shape))
+
+
+def max_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False):
+    """The largest number under each window, channel by channel.
+
+    Of equal ones the first (in row-major order) gets the gradient, and NaN counts as the largest.
+
+    Args:
+        x: (N, H, W, C), float32 or float64.
+        kernel_size, stride, padding: an int, or a pair for height and width; the stride is the
+            kernel size by default; the padding acts as -Inf and is at most half the kernel.
+        ceil_mode: whether a last window that overlaps the border counts.
+
+    Returns:
+        (N, OH, OW, C), with OH = (H + 2 padding - kernel) // stride + 1, rounded up in ceil_mode.
+    """
+    windows = _windows("max_pool2d", kernel_size, stride, padding)
+    return _max_pool2d(x, **windows, ceil_mode=bool(ceil_mode))
+
+
+@op
+def _avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    return ext.avg_pool2d(
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+
+
+_avg_pool2d.vjp(
+    x=lambda g, x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad: (
+        _avg_pool2d_grad(
+            g,
+            input_shape=x_shape,
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
+    )
+)
+
+
+@op
+def _avg_pool2d_grad(
+    dy, *, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad
+):
+    return ext.avg_pool2d_grad(
+        dy,
+        input_shape=input_shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+
+
+_avg_pool2d_grad.vjp(
+    dy=lambda g, kernel_size, stride, padding, ceil_mode, count_include_pad: _avg_pool2d(
+        g,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+)
+
+
+def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """The mean under each window, channel by channel.
+
+    Arguments and result as of `max_pool2d`; the padding acts as zeros. With `count_include_pad`
+    they count in the mean; without it the mean is over what lies in the image.
+    """
+    windows = _windows("avg_pool2d", kernel_size, stride, padding)
+    return _avg_pool2d(
+        x, **windows, ceil_mode=bool(ceil_mode), count_include_pad=bool(count_include_pad)
+    )
+
+
+def global_avg_pool2d(x):
+    """The mean of each channel over all pixels: (N, H, W, C) -> (N, C) (Lin et al. 2013)."""
+    if np.ndim(x) != 4:
+        raise ValueError(f"global_avg_pool2d: expected x of shape (N, H, W, C), got {np.shape(x)}")
+    return mean(x, axis=(1, 2))
+
+
+def _windows(name, kernel_size, stride, padding):
+    kernel_size = pair(name, "kernel_size", kernel_size)
+    return {
+        "kernel_size": kernel_size,
+        "stride": kernel_size if stride is None else pair(name, "stride", stride),
+        "padding": pair(name, "padding", padding, least=0),
+    }
