@@ -1,0 +1,41 @@
+"""minigrad: a tiny reverse-mode autograd engine on compiled, BLAS-backed convolution kernels.
+
+    import minigrad as mg
+    import minigrad.functional as F
+
+Start reading at `minigrad/engine.py`; docs/how-to-read.md shows the way.
+"""
+
+from minigrad import data, functional, models, nn, optim, testing
+from minigrad.checkpoint import checkpoint
+from minigrad.engine import Op, Tensor, op
+from minigrad.gradient import grad
+from minigrad.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from minigrad.random import default_rng, manual_seed
+from minigrad_ext import get_num_threads, kernels, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Op",
+    "Tensor",
+    "__version__",
+    "checkpoint",
+    "data",
+    "default_rng",
+    "detect_anomaly",
+    "enable_grad",
+    "functional",
+    "get_num_threads",
+    "grad",
+    "is_grad_enabled",
+    "kernels",
+    "manual_seed",
+    "models",
+    "nn",
+    "no_grad",
+    "op",
+    "optim",
+    "set_num_threads",
+    "testing",
+]
