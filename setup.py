@@ -23,9 +23,8 @@ DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
     "wraparound": False,
-    "cdivision": not DEBUG,
+    "cdivision": True,
     "initializedcheck": DEBUG,
-    "embedsignature": True,
 }
 
 # Not -ffast-math: linked into a shared library it makes the whole process flush subnormals, and

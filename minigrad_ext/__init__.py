@@ -1,0 +1,299 @@
+# ruff: noqa: D103 - a kernel's docstring is its twin's in reference.py, where the formula is
+"""The seam: everything that the compiled side may be asked, on arrays, never on Tensors.
+
+A kernel checks its arguments and hands them to the implementation that the dial selects. The types
+are in `__init__.pyi`, the formulas in `reference.py`. Images are NHWC, convolution weights HWIO,
+arrays C-contiguous float32 or float64: others are copied into that form here, and nowhere else.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import SimpleNamespace
+
+from . import _checks as check
+from . import conv, elementwise, loss, norm, pool, reference
+from . import matmul as _matmul
+from .blas import config
+from .threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "batch_norm",
+    "batch_norm_input_grad",
+    "batch_norm_statistics",
+    "batch_norm_sums",
+    "config",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "current_kernels",
+    "erf",
+    "get_num_threads",
+    "kernels",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+    "set_num_threads",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_grad",
+]
+
+# ---------------------------------------------------------------------------------------- the dial
+
+_blas = SimpleNamespace()
+for _module in (conv, elementwise, loss, _matmul, norm, pool):
+    vars(_blas).update(vars(_module))
+
+_IMPLEMENTATIONS = {"auto": _blas, "blas": _blas, "reference": reference}
+_dial = ContextVar("minigrad_kernels", default="auto")
+
+
+@contextmanager
+def kernels(name):
+    """Compute with these kernels inside a `with` block: "auto", "blas" or "reference"."""
+    if name not in _IMPLEMENTATIONS:
+        known = ", ".join(_IMPLEMENTATIONS)
+        raise ValueError(f"kernels: name expects one of {known}, got {name!r}")
+    token = _dial.set(name)
+    try:
+        yield
+    finally:
+        _dial.reset(token)
+
+
+def current_kernels():
+    """Return the name that the dial stands at, in this thread."""
+    return _dial.get()
+
+
+def _implementation():
+    return _IMPLEMENTATIONS[_dial.get()]
+
+
+def _kernel(function):
+    function.__doc__ = getattr(reference, function.__name__).__doc__
+    return function
+
+
+# ------------------------------------------------------------------------------------- convolution
+
+
+@_kernel
+def conv2d(x, w, b, *, stride, padding, dilation, groups, relu):
+    op = "conv2d"
+    x = check.array(op, "x", x, check.IMAGES)
+    w = check.array(op, "w", w, check.WEIGHTS, x)
+    check.conv_windows(op, x.shape, w.shape, stride, padding, dilation, groups)
+    if b is not None:
+        b = check.channels(op, "b", b, w.shape[3], x)
+    return _implementation().conv2d(
+        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, relu=relu
+    )
+
+
+@_kernel
+def conv2d_input_grad(g, w, *, input_shape, stride, padding, dilation, groups):
+    op = "conv2d_input_grad"
+    g = check.array(op, "g", g, check.WINDOWS)
+    w = check.array(op, "w", w, check.WEIGHTS, g)
+    input_shape = check.sizes(op, "input_shape", input_shape, check.IMAGES)
+    windows = check.conv_windows(op, input_shape, w.shape, stride, padding, dilation, groups)
+    check.shape(op, "g", g, windows, "the output's for this input_shape")
+    return _implementation().conv2d_input_grad(
+        g,
+        w,
+        input_shape=input_shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@_kernel
+def conv2d_weight_grad(g, x, *, weight_shape, stride, padding, dilation, groups):
+    op = "conv2d_weight_grad"
+    g = check.array(op, "g", g, check.WINDOWS)
+    x = check.array(op, "x", x, check.IMAGES, g)
+    weight_shape = check.sizes(op, "weight_shape", weight_shape, check.WEIGHTS)
+    windows = check.conv_windows(op, x.shape, weight_shape, stride, padding, dilation, groups)
+    check.shape(op, "g", g, windows, "the output's for this weight_shape")
+    return _implementation().conv2d_weight_grad(
+        g,
+        x,
+        weight_shape=weight_shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+# ----------------------------------------------------------------------------------------- pooling
+
+
+@_kernel
+def max_pool2d(x, *, kernel_size, stride, padding, ceil_mode):
+    op = "max_pool2d"
+    x = check.array(op, "x", x, check.IMAGES)
+    check.pool_windows(op, x.shape, kernel_size, stride, padding, ceil_mode)
+    check.indexable(op, x)
+    return _implementation().max_pool2d(
+        x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
+    )
+
+
+@_kernel
+def max_pool2d_grad(g, index, *, input_shape):
+    op = "max_pool2d_grad"
+    g = check.array(op, "g", g, check.WINDOWS)
+    index = check.indices(op, index)
+    input_shape = check.sizes(op, "input_shape", input_shape, check.IMAGES)
+    check.shape(op, "index", index, g.shape, "that of g")
+    check.pooled(op, index, input_shape)
+    return _implementation().max_pool2d_grad(g, index, input_shape=input_shape)
+
+
+@_kernel
+def max_pool2d_gather(x, index):
+    op = "max_pool2d_gather"
+    x = check.array(op, "x", x, check.IMAGES)
+    index = check.indices(op, index)
+    check.pooled(op, index, x.shape)
+    return _implementation().max_pool2d_gather(x, index)
+
+
+@_kernel
+def avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    op = "avg_pool2d"
+    x = check.array(op, "x", x, check.IMAGES)
+    check.pool_windows(op, x.shape, kernel_size, stride, padding, ceil_mode)
+    return _implementation().avg_pool2d(
+        x,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+
+
+@_kernel
+def avg_pool2d_grad(g, *, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    op = "avg_pool2d_grad"
+    g = check.array(op, "g", g, check.WINDOWS)
+    input_shape = check.sizes(op, "input_shape", input_shape, check.IMAGES)
+    windows = check.pool_windows(op, input_shape, kernel_size, stride, padding, ceil_mode)
+    check.shape(op, "g", g, windows, "the output's for this input_shape")
+    return _implementation().avg_pool2d_grad(
+        g,
+        input_shape=input_shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+
+
+# -------------------------------------------------------------------------------------- batch norm
+
+
+@_kernel
+def batch_norm_statistics(x):
+    x = check.pixels("batch_norm_statistics", "x", x)
+    return _implementation().batch_norm_statistics(x)
+
+
+@_kernel
+def batch_norm(x, mean, inv_std, weight, bias, *, relu):
+    op = "batch_norm"
+    x = check.pixels(op, "x", x)
+    C = x.shape[-1]
+    mean = check.channels(op, "mean", mean, C, x)
+    inv_std = check.channels(op, "inv_std", inv_std, C, x)
+    weight = check.channels(op, "weight", weight, C, x)
+    bias = check.channels(op, "bias", bias, C, x)
+    return _implementation().batch_norm(x, mean, inv_std, weight, bias, relu=relu)
+
+
+@_kernel
+def batch_norm_sums(g, x, mean, inv_std):
+    op = "batch_norm_sums"
+    x = check.pixels(op, "x", x)
+    g = check.array(op, "g", g, None, x)
+    check.shape(op, "g", g, x.shape, "that of x")
+    mean = check.channels(op, "mean", mean, x.shape[-1], x)
+    inv_std = check.channels(op, "inv_std", inv_std, x.shape[-1], x)
+    return _implementation().batch_norm_sums(g, x, mean, inv_std)
+
+
+@_kernel
+def batch_norm_input_grad(g, x, mean, inv_std, weight, sums):
+    op = "batch_norm_input_grad"
+    x = check.pixels(op, "x", x)
+    g = check.array(op, "g", g, None, x)
+    check.shape(op, "g", g, x.shape, "that of x")
+    C = x.shape[-1]
+    mean = check.channels(op, "mean", mean, C, x)
+    inv_std = check.channels(op, "inv_std", inv_std, C, x)
+    weight = check.channels(op, "weight", weight, C, x)
+    sums = check.array(op, "sums", sums, check.SUMS, x)
+    check.shape(op, "sums", sums, (2, C), "what batch_norm_sums gave")
+    return _implementation().batch_norm_input_grad(g, x, mean, inv_std, weight, sums)
+
+
+# --------------------------------------------------------------------------- softmax cross-entropy
+
+
+@_kernel
+def softmax_cross_entropy(logits, labels, *, label_smoothing, ignore_index):
+    op = "softmax_cross_entropy"
+    logits = check.logits(op, logits, label_smoothing)
+    labels = check.labels(op, labels, len(logits), ignore_index)
+    return _implementation().softmax_cross_entropy(
+        logits, labels, label_smoothing=label_smoothing, ignore_index=ignore_index
+    )
+
+
+@_kernel
+def softmax_cross_entropy_grad(g, logits, labels, *, label_smoothing, ignore_index):
+    op = "softmax_cross_entropy_grad"
+    logits = check.logits(op, logits, label_smoothing)
+    labels = check.labels(op, labels, len(logits), ignore_index)
+    g = check.array(op, "g", g, check.ROWS, logits)
+    check.shape(op, "g", g, labels.shape, "one number for each row of logits")
+    return _implementation().softmax_cross_entropy_grad(
+        g, logits, labels, label_smoothing=label_smoothing, ignore_index=ignore_index
+    )
+
+
+# ------------------------------------------------------------------------ matrices and elementwise
+
+
+@_kernel
+def matmul(a, b):
+    a, b = check.matrices("matmul", a, b)
+    return _implementation().matmul(a, b)
+
+
+@_kernel
+def relu(x):
+    return _implementation().relu(check.array("relu", "x", x))
+
+
+@_kernel
+def relu_grad(g, out):
+    out = check.array("relu_grad", "out", out)
+    g = check.array("relu_grad", "g", g, None, out)
+    check.shape("relu_grad", "g", g, out.shape, "that of out")
+    return _implementation().relu_grad(g, out)
+
+
+@_kernel
+def erf(x):
+    return _implementation().erf(check.array("erf", "x", x))
