@@ -1,0 +1,35 @@
+"""Train Network in Network (Lin, Chen & Yan 2013) to read digits.
+
+    python examples/train_nin.py
+
+After each 3x3 convolution two 1x1 convolutions mix the channels of each pixel by a small network
+of their own; at the end a 1x1 convolution makes ten channels, and their means over the image are
+the scores of the ten digits. There is no dense layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from training import options, train
+
+import minigrad as mg
+from minigrad import models
+
+
+def main(arguments: list[str] | None = None) -> float:
+    """Train as the options say; returns the test accuracy."""
+    parser = options("Train Network in Network to read digits.", "nin", lr=0.05)
+    parser.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="normalise after each convolution; the paper did not",
+    )
+    args = parser.parse_args(arguments)
+    mg.manual_seed(args.seed)
+    return train(models.nin(batch_norm=args.batch_norm), args)
+
+
+if __name__ == "__main__":
+    main()
