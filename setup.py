@@ -69,7 +69,7 @@ class BuildExt(build_ext):
         openmp = (f for f in (OPENMP_MSVC if msvc else OPENMP) if self.compiles(OPENMP_PROGRAM, *f))
         compile_flags, link_flags = next(openmp, ([], []))
         if not compile_flags:
-            print("minigrad: this compiler has no OpenMP; the kernels will use one thread")
+            self.warn("this compiler has no OpenMP; minigrad's kernels will use one thread")
 
         # Imported here, so that the sentence above is what one sees when both are missing.
         from Cython.Build import cythonize

@@ -16,7 +16,7 @@ from minigrad import models
 
 def main(arguments: list[str] | None = None) -> float:
     """Train as the options say; returns the test accuracy."""
-    parser = options("Train a network of bottlenecks to read digits.", "bottleneck", lr=0.1)
+    parser = options("Train a network of bottlenecks to read digits.", "bottleneck")
     args = parser.parse_args(arguments)
     mg.manual_seed(args.seed)
     return train(models.bottleneck(), args)

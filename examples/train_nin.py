@@ -19,7 +19,7 @@ from minigrad import models
 
 def main(arguments: list[str] | None = None) -> float:
     """Train as the options say; returns the test accuracy."""
-    parser = options("Train Network in Network to read digits.", "nin", lr=0.05)
+    parser = options("Train Network in Network to read digits.", "nin")
     parser.add_argument(
         "--batch-norm",
         action=argparse.BooleanOptionalAction,
@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> float:
         help="normalise after each convolution; the paper did not",
     )
     args = parser.parse_args(arguments)
+    if not args.batch_norm and args.lr == parser.get_default("lr"):
+        args.lr = 0.02  # at 0.1 the plain network does not begin to learn
+        print(f"Without batch norm the learning rate is {args.lr} at most; --lr sets another.")
     mg.manual_seed(args.seed)
     return train(models.nin(batch_norm=args.batch_norm), args)
 

@@ -21,8 +21,8 @@ mpl.use("agg")  # pictures go to files; no screen is needed
 EPOCHS = {"mnist": 5, "digits": 30}  # the digits are 1,437 images, MNIST 60,000
 
 
-def options(description: str, model: str, *, lr: float) -> argparse.ArgumentParser:
-    """The options that both examples take."""
+def options(description: str, model: str) -> argparse.ArgumentParser:
+    """The options that both examples take; where the default is None, the help says more."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -31,7 +31,7 @@ def options(description: str, model: str, *, lr: float) -> argparse.ArgumentPars
     add("--data-dir", type=Path, help="where the MNIST files are (or set MINIGRAD_DATA)")
     add("--epochs", type=positive, help="passes over the data; None: 5 for MNIST, 30 for digits")
     add("--batch-size", type=positive, default=64, help="images for one step")
-    add("--lr", type=float, default=lr, help="the highest learning rate of the one-cycle schedule")
+    add("--lr", type=float, default=0.1, help="the highest rate of the one-cycle schedule")
     add("--seed", type=int, default=0, help="of weights, order, augmentation and dropout")
     add("--threads", type=positive, default=mg.get_num_threads(), help="threads of the kernels")
     add("--out", type=Path, default=Path("runs") / model, help="folder for what is written")

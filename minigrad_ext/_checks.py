@@ -271,10 +271,10 @@ def pool_windows(
     kh, kw = pair(op, "kernel_size", kernel_size, 1)
     sh, sw = pair(op, "stride", stride, 1)
     ph, pw = pair(op, "padding", padding, 0)
-    if 2 * ph > kh or 2 * pw > kw:
+    if ph >= kh or pw >= kw:
         raise ValueError(
-            f"{op}: padding expects at most half of kernel_size = {kernel_size}, got {padding}; "
-            "a window must not see padding only"
+            f"{op}: padding expects less than kernel_size = {kernel_size}, got {padding}; a window "
+            "must not see padding only"
         )
     OH = pool_output_size(H, kh, sh, ph, ceil_mode)
     OW = pool_output_size(W, kw, sw, pw, ceil_mode)

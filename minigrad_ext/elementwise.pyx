@@ -8,21 +8,30 @@ from libc cimport math
 
 from .parallel cimport threads_for
 
-# Numbers that a thread takes at a time. An array is cut in the same places for any thread count.
 cdef enum:
-    BLOCK = 8192
+    BLOCK = 8192  # numbers that a thread takes at a time
+    ERF = 16  # how many times as long as a relu an erf takes, about
+
+
+# ------------------------------------------------------------------------------------------- relu
 
 
 def relu(x):
     y = np.empty(x.shape, x.dtype)
-    _relu(x.reshape(-1), y.reshape(-1))
+    if y.size:
+        _relu(x.ravel(), y.ravel())
     return y
 
 
 def _relu(const floating[::1] x, floating[::1] y):
     cdef Py_ssize_t size = x.shape[0], start
-    for start in prange(0, size, BLOCK, nogil=True, num_threads=threads_for(size)):
-        _relu_block(&x[start], &y[start], min(BLOCK, size - start))
+    cdef int threads = threads_for(size)
+    with nogil:
+        if threads == 1:
+            _relu_block(&x[0], &y[0], size)
+        else:
+            for start in prange(0, size, BLOCK, num_threads=threads):
+                _relu_block(&x[start], &y[start], min(BLOCK, size - start))
 
 
 cdef void _relu_block(const floating* x, floating* y, Py_ssize_t size) noexcept nogil:
@@ -33,14 +42,20 @@ cdef void _relu_block(const floating* x, floating* y, Py_ssize_t size) noexcept 
 
 def relu_grad(g, out):
     dx = np.empty(g.shape, g.dtype)
-    _relu_grad(g.reshape(-1), out.reshape(-1), dx.reshape(-1))
+    if dx.size:
+        _relu_grad(g.ravel(), out.ravel(), dx.ravel())
     return dx
 
 
 def _relu_grad(const floating[::1] g, const floating[::1] out, floating[::1] dx):
     cdef Py_ssize_t size = g.shape[0], start
-    for start in prange(0, size, BLOCK, nogil=True, num_threads=threads_for(size)):
-        _relu_grad_block(&g[start], &out[start], &dx[start], min(BLOCK, size - start))
+    cdef int threads = threads_for(size)
+    with nogil:
+        if threads == 1:
+            _relu_grad_block(&g[0], &out[0], &dx[0], size)
+        else:
+            for start in prange(0, size, BLOCK, num_threads=threads):
+                _relu_grad_block(&g[start], &out[start], &dx[start], min(BLOCK, size - start))
 
 
 cdef void _relu_grad_block(
@@ -53,17 +68,25 @@ cdef void _relu_grad_block(
         dx[i] = 0 if out[i] <= 0 else grad  # this way round NaN lets it pass
 
 
+# -------------------------------------------------------------------------------------------- erf
+
+
 def erf(x):
     y = np.empty(x.shape, x.dtype)
-    _erf(x.reshape(-1), y.reshape(-1))
+    if y.size:
+        _erf(x.ravel(), y.ravel())
     return y
 
 
 def _erf(const floating[::1] x, floating[::1] y):
     cdef Py_ssize_t size = x.shape[0], start
-    # one erf costs as much as passing over tens of numbers
-    for start in prange(0, size, BLOCK // 16, nogil=True, num_threads=threads_for(16 * size)):
-        _erf_block(&x[start], &y[start], min(BLOCK // 16, size - start))
+    cdef int threads = threads_for(ERF * size)
+    with nogil:
+        if threads == 1:
+            _erf_block(&x[0], &y[0], size)
+        else:
+            for start in prange(0, size, BLOCK // ERF, num_threads=threads):
+                _erf_block(&x[start], &y[start], min(BLOCK // ERF, size - start))
 
 
 cdef void _erf_block(const floating* x, floating* y, Py_ssize_t size) noexcept nogil:

@@ -37,18 +37,42 @@ def softmax_cross_entropy(
     int64_t ignore_index,
 ):
     cdef Py_ssize_t M = logits.shape[0], C = logits.shape[1], row, bad = 0
+    cdef int threads = threads_for(EXP * M * C)
     losses_array = np.empty(M, np.float32 if floating is float else np.float64)
     cdef floating[::1] losses = losses_array
-    for row in prange(M, nogil=True, num_threads=threads_for(EXP * M * C)):
-        if labels[row] == ignore_index:
-            losses[row] = 0
-        elif 0 <= labels[row] < C:
-            losses[row] = _loss(&logits[row, 0], labels[row], C, label_smoothing)
+    if M == 0:
+        return losses_array
+    with nogil:
+        if threads == 1:
+            bad = _losses(
+                0, M, C, &logits[0, 0], &labels[0], &losses[0], label_smoothing, ignore_index
+            )
         else:
-            bad += 1
+            for row in prange(M, num_threads=threads):
+                bad += _losses(
+                    row, row + 1, C, &logits[0, 0], &labels[0], &losses[0],
+                    label_smoothing, ignore_index,
+                )
     if bad:
         label_values("softmax_cross_entropy", np.asarray(labels), C, ignore_index)
     return losses_array
+
+
+cdef Py_ssize_t _losses(
+    Py_ssize_t first, Py_ssize_t stop, Py_ssize_t C,
+    const floating* logits, const int64_t* labels, floating* losses,
+    double label_smoothing, int64_t ignore_index,
+) noexcept nogil:
+    """Fill in some rows; how many labels were bad."""
+    cdef Py_ssize_t row, bad = 0
+    for row in range(first, stop):
+        if labels[row] == ignore_index:
+            losses[row] = 0
+        elif 0 <= labels[row] < C:
+            losses[row] = _loss(logits + row * C, labels[row], C, label_smoothing)
+        else:
+            bad += 1
+    return bad
 
 
 cdef floating _loss(
@@ -77,28 +101,49 @@ def softmax_cross_entropy_grad(
     int64_t ignore_index,
 ):
     cdef Py_ssize_t M = logits.shape[0], C = logits.shape[1], row, bad = 0
+    cdef int threads = threads_for(EXP * M * C)
     dlogits_array = np.empty((M, C), np.float32 if floating is float else np.float64)
     cdef floating[:, ::1] dlogits = dlogits_array
-    for row in prange(M, nogil=True, num_threads=threads_for(EXP * M * C)):
-        if labels[row] == ignore_index:
-            memset(&dlogits[row, 0], 0, C * sizeof(floating))
-        elif 0 <= labels[row] < C:
-            _loss_grad(
-                g[row], &logits[row, 0], labels[row], &dlogits[row, 0], C, label_smoothing
+    if M == 0:
+        return dlogits_array
+    with nogil:
+        if threads == 1:
+            bad = _loss_grads(
+                0, M, C, &g[0], &logits[0, 0], &labels[0], &dlogits[0, 0],
+                label_smoothing, ignore_index,
             )
         else:
-            bad += 1
+            for row in prange(M, num_threads=threads):
+                bad += _loss_grads(
+                    row, row + 1, C, &g[0], &logits[0, 0], &labels[0], &dlogits[0, 0],
+                    label_smoothing, ignore_index,
+                )
     if bad:
         label_values("softmax_cross_entropy_grad", np.asarray(labels), C, ignore_index)
     return dlogits_array
 
 
+cdef Py_ssize_t _loss_grads(
+    Py_ssize_t first, Py_ssize_t stop, Py_ssize_t C,
+    const floating* g, const floating* logits, const int64_t* labels, floating* dlogits,
+    double label_smoothing, int64_t ignore_index,
+) noexcept nogil:
+    """Fill in some rows; how many labels were bad."""
+    cdef Py_ssize_t row, bad = 0
+    for row in range(first, stop):
+        if labels[row] == ignore_index:
+            memset(dlogits + row * C, 0, C * sizeof(floating))
+        elif 0 <= labels[row] < C:
+            _loss_grad(
+                g[row], logits + row * C, labels[row], dlogits + row * C, C, label_smoothing
+            )
+        else:
+            bad += 1
+    return bad
+
+
 cdef void _loss_grad(
-    floating g,
-    const floating* logits,
-    Py_ssize_t label,
-    floating* dlogits,
-    Py_ssize_t C,
+    floating g, const floating* logits, Py_ssize_t label, floating* dlogits, Py_ssize_t C,
     double label_smoothing,
 ) noexcept nogil:
     cdef double sum_of_exp = 0

@@ -40,36 +40,41 @@ def _pixels(x):
 
 
 def batch_norm_statistics(x):
-    mean, var = _statistics(_pixels(x))
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    return _statistics(_pixels(x))
 
 
 def _statistics(const floating[:, ::1] x):
-    """Return mean and variance in float64, (2, C)."""
-    cdef Py_ssize_t P = x.shape[0], C = x.shape[1], chunks = chunk_count(P), k, start
-    result_array = np.zeros((2, C))
+    cdef Py_ssize_t P = x.shape[0], C = x.shape[1], chunks = chunk_count(P), k, start, c
+    cdef int threads = threads_for(P * C)
+    results = np.zeros((2, C), np.float32 if floating is float else np.float64)
     if P == 0 or C == 0:
-        return result_array
-    cdef double[:, ::1] result = result_array
-    cdef double[:, :, :, ::1] part = np.zeros((chunks, 2, 2, C))
-    cdef floating[:, :, ::1] scratch = np.empty((chunks, 3, C), np.asarray(x).dtype)
-    for k in prange(chunks, nogil=True, num_threads=threads_for(P * C)):
-        _chunk_statistics(
-            &x[0, 0], k, P, C, &scratch[k, 0, 0], &part[k, 0, 0, 0], &part[k, 1, 0, 0]
-        )
-    for k in range(chunks):
+        return results[0], results[1]
+    cdef floating[:, ::1] result = results
+    # For each chunk: its statistics, those of a block, and room for three numbers per channel.
+    cdef double[:, :, ::1] part = np.zeros((chunks, 7, C))
+    with nogil:
+        if threads == 1:
+            for k in range(chunks):
+                _chunk_statistics(&x[0, 0], k, P, C, &part[k, 0, 0])
+        else:
+            for k in prange(chunks, num_threads=threads):
+                _chunk_statistics(&x[0, 0], k, P, C, &part[k, 0, 0])
+    for k in range(1, chunks):
         start = first_pixel(k, P)
-        _merge(start, &result[0, 0], first_pixel(k + 1, P) - start, &part[k, 0, 0, 0], C)
-    result_array[1] /= P
-    return result_array
+        _merge(start, &part[0, 0, 0], first_pixel(k + 1, P) - start, &part[k, 0, 0], C)
+    for c in range(C):
+        result[0, c] = <floating> part[0, 0, c]
+        result[1, c] = <floating> (part[0, 1, c] / P)
+    return results[0], results[1]
 
 
 cdef void _chunk_statistics(
-    const floating* x, Py_ssize_t k, Py_ssize_t P, Py_ssize_t C,
-    floating* scratch, double* statistics, double* block,
+    const floating* x, Py_ssize_t k, Py_ssize_t P, Py_ssize_t C, double* statistics
 ) noexcept nogil:
-    """Means and sums of squared deviations in chunk k; scratch and block are room to compute."""
+    """Means and sums of squared deviations in chunk k."""
     cdef Py_ssize_t start = first_pixel(k, P), stop = first_pixel(k + 1, P), first = start
+    cdef double* block = statistics + 2 * C
+    cdef floating* scratch = <floating*> (statistics + 4 * C)
     while first < stop:
         _block_statistics(x + first * C, min(PIXELS, stop - first), C, scratch, block)
         _merge(first - start, statistics, min(PIXELS, stop - first), block, C)
@@ -125,16 +130,21 @@ def _normalize(
     const floating[::1] bias, floating[:, ::1] y, bint relu,
 ):
     cdef Py_ssize_t P = x.shape[0], C = x.shape[1], first
-    if C == 0:
+    cdef int threads = threads_for(P * C)
+    if P == 0 or C == 0:
         return
-    for first in prange(0, P, PIXELS, nogil=True, num_threads=threads_for(P * C)):
-        _normalize_block(
-            &x[first, 0], &mean[0], &scale[0], &bias[0], &y[first, 0],
-            min(PIXELS, P - first), C, relu,
-        )
+    with nogil:
+        if threads == 1:
+            _normalize_pixels(&x[0, 0], &mean[0], &scale[0], &bias[0], &y[0, 0], P, C, relu)
+        else:
+            for first in prange(0, P, PIXELS, num_threads=threads):
+                _normalize_pixels(
+                    &x[first, 0], &mean[0], &scale[0], &bias[0], &y[first, 0],
+                    min(PIXELS, P - first), C, relu,
+                )
 
 
-cdef avx2_void _normalize_block(
+cdef avx2_void _normalize_pixels(
     const floating* x, const floating* mean, const floating* scale, const floating* bias,
     floating* y, Py_ssize_t pixels, Py_ssize_t C, bint relu,
 ) noexcept nogil:
@@ -150,29 +160,45 @@ cdef avx2_void _normalize_block(
 
 
 def batch_norm_sums(g, x, mean, inv_std):
-    sums = _sums(_pixels(g), _pixels(x), mean)
-    sums[1] *= inv_std
-    return sums.astype(x.dtype)
+    return _sums(_pixels(g), _pixels(x), mean, inv_std)
 
 
-def _sums(const floating[:, ::1] g, const floating[:, ::1] x, const floating[::1] mean):
-    """Sums of g and of g * (x - mean)."""
-    cdef Py_ssize_t P = x.shape[0], C = x.shape[1], chunks = chunk_count(P), k
-    if C == 0 or P == 0:
-        return np.zeros((2, C))
-    part_array = np.zeros((chunks, 2, C))
-    cdef double[:, :, ::1] part = part_array
-    cdef floating[:, :, ::1] block = np.empty((chunks, 2, C), np.asarray(x).dtype)
-    for k in prange(chunks, nogil=True, num_threads=threads_for(P * C)):
-        _chunk_sums(&g[0, 0], &x[0, 0], &mean[0], k, P, C, &block[k, 0, 0], &part[k, 0, 0])
-    return part_array.sum(axis=0)
+def _sums(
+    const floating[:, ::1] g, const floating[:, ::1] x, const floating[::1] mean,
+    const floating[::1] inv_std,
+):
+    cdef Py_ssize_t P = x.shape[0], C = x.shape[1], chunks = chunk_count(P), k, c
+    cdef int threads = threads_for(P * C)
+    results = np.zeros((2, C), np.float32 if floating is float else np.float64)
+    if P == 0 or C == 0:
+        return results
+    cdef floating[:, ::1] result = results
+    # For each chunk: its two sums, and room for those of a block.
+    cdef double[:, :, ::1] part = np.zeros((chunks, 4, C))
+    with nogil:
+        if threads == 1:
+            for k in range(chunks):
+                _chunk_sums(&g[0, 0], &x[0, 0], &mean[0], k, P, C, &part[k, 0, 0])
+        else:
+            for k in prange(chunks, num_threads=threads):
+                _chunk_sums(&g[0, 0], &x[0, 0], &mean[0], k, P, C, &part[k, 0, 0])
+    for k in range(1, chunks):
+        for c in range(C):
+            part[0, 0, c] += part[k, 0, c]
+            part[0, 1, c] += part[k, 1, c]
+    for c in range(C):
+        result[0, c] = <floating> part[0, 0, c]
+        result[1, c] = <floating> (part[0, 1, c] * inv_std[c])
+    return results
 
 
 cdef avx2_void _chunk_sums(
     const floating* g, const floating* x, const floating* mean,
-    Py_ssize_t k, Py_ssize_t P, Py_ssize_t C, floating* block, double* sums,
+    Py_ssize_t k, Py_ssize_t P, Py_ssize_t C, double* sums,
 ) noexcept nogil:
+    """Sums of g and of g * (x - mean) in chunk k."""
     cdef Py_ssize_t stop = first_pixel(k + 1, P), first = first_pixel(k, P), p, c
+    cdef floating* block = <floating*> (sums + 2 * C)
     while first < stop:
         memset(block, 0, 2 * C * sizeof(floating))
         for p in range(first, min(first + PIXELS, stop)):
@@ -200,16 +226,23 @@ def _input_grad(
     floating[:, ::1] dx,
 ):
     cdef Py_ssize_t P = x.shape[0], C = x.shape[1], first
-    if C == 0:
+    cdef int threads = threads_for(P * C)
+    if P == 0 or C == 0:
         return
-    for first in prange(0, P, PIXELS, nogil=True, num_threads=threads_for(P * C)):
-        _input_grad_block(
-            &g[first, 0], &x[first, 0], &mean[0], &scale[0], &slope[0], &offset[0],
-            &dx[first, 0], min(PIXELS, P - first), C,
-        )
+    with nogil:
+        if threads == 1:
+            _input_grad_pixels(
+                &g[0, 0], &x[0, 0], &mean[0], &scale[0], &slope[0], &offset[0], &dx[0, 0], P, C
+            )
+        else:
+            for first in prange(0, P, PIXELS, num_threads=threads):
+                _input_grad_pixels(
+                    &g[first, 0], &x[first, 0], &mean[0], &scale[0], &slope[0], &offset[0],
+                    &dx[first, 0], min(PIXELS, P - first), C,
+                )
 
 
-cdef avx2_void _input_grad_block(
+cdef avx2_void _input_grad_pixels(
     const floating* g, const floating* x, const floating* mean, const floating* scale,
     const floating* slope, const floating* offset, floating* dx, Py_ssize_t pixels, Py_ssize_t C,
 ) noexcept nogil:

@@ -1,4 +1,13 @@
-# When a loop is worth more than one thread: prange(n, num_threads=threads_for(elements)).
+# When a loop is worth more than one thread:
+#
+#     threads = threads_for(numbers)
+#     if threads == 1:
+#         work(0, n)
+#     else:
+#         for i in prange(n, num_threads=threads):
+#             work(i, i + 1)
+#
+# with both branches, because a parallel region of one thread takes 0.8 µs: as long as a small call.
 from .threads cimport thread_count
 
 # Waking the other threads takes as long as passing once over this many numbers.
@@ -6,5 +15,5 @@ cdef enum:
     WORTH_A_THREAD = 32768
 
 
-cdef inline int threads_for(Py_ssize_t elements) noexcept nogil:
-    return thread_count() if elements >= 2 * WORTH_A_THREAD else 1
+cdef inline int threads_for(Py_ssize_t numbers) noexcept nogil:
+    return thread_count() if numbers >= 2 * WORTH_A_THREAD else 1

@@ -69,30 +69,40 @@ def max_pool2d(
     index_array = np.empty(shape, np.int32)
     cdef floating[:, :, :, ::1] y = y_array
     cdef int[:, :, :, ::1] index = index_array
-    cdef Py_ssize_t row, n, i
-    if N > 0 and C > 0:
-        for row in prange(N * geo.OH, nogil=True, num_threads=threads_for(N * H * W * C)):
-            n, i = row // geo.OH, row % geo.OH
-            _max_row(&geo, i, &x[n, 0, 0, 0], &y[n, i, 0, 0], &index[n, i, 0, 0])
+    cdef Py_ssize_t rows = N * geo.OH, row
+    cdef int threads = threads_for(N * H * W * C)
+    if N == 0 or C == 0:
+        return y_array, index_array
+    with nogil:
+        if threads == 1:
+            _max_rows(&geo, 0, rows, &x[0, 0, 0, 0], &y[0, 0, 0, 0], &index[0, 0, 0, 0])
+        else:
+            for row in prange(rows, num_threads=threads):
+                _max_rows(&geo, row, row + 1, &x[0, 0, 0, 0], &y[0, 0, 0, 0], &index[0, 0, 0, 0])
     return y_array, index_array
 
 
-cdef avx2_void _max_row(
-    const Geometry* geo, Py_ssize_t i, const floating* x, floating* y, int* index
+cdef avx2_void _max_rows(
+    const Geometry* geo, Py_ssize_t first, Py_ssize_t stop,
+    const floating* x, floating* y, int* index,
 ) noexcept nogil:
-    cdef Py_ssize_t C = geo.C, j, h, w, c, first
+    """Rows of the output, those of all images counted together."""
+    cdef Py_ssize_t C = geo.C, row, j, h, w, c, place, pixel
+    cdef const floating* image
     cdef Window win
-    for j in range(geo.OW):
-        win = window(geo, i, j, False)
-        first = win.top * geo.W + win.left
-        memcpy(y, &x[first * C], C * sizeof(floating))
-        for c in range(C):
-            index[c] = <int> first
-        for h in range(win.top, win.bottom):
-            for w in range(win.left, win.right):
-                _take_larger(&x[(h * geo.W + w) * C], <int> (h * geo.W + w), y, index, C)
-        y += C
-        index += C
+    for row in range(first, stop):
+        image = x + row // geo.OH * geo.H * geo.W * C
+        for j in range(geo.OW):
+            win = window(geo, row % geo.OH, j, False)
+            place = (row * geo.OW + j) * C
+            pixel = win.top * geo.W + win.left
+            memcpy(&y[place], &image[pixel * C], C * sizeof(floating))
+            for c in range(C):
+                index[place + c] = <int> pixel
+            for h in range(win.top, win.bottom):
+                for w in range(win.left, win.right):
+                    pixel = h * geo.W + w
+                    _take_larger(&image[pixel * C], <int> pixel, &y[place], &index[place], C)
 
 
 cdef inline void _take_larger(
@@ -110,64 +120,83 @@ cdef inline void _take_larger(
 def max_pool2d_grad(
     const floating[:, :, :, ::1] g, const int[:, :, :, ::1] index, *, input_shape
 ):
-    cdef Py_ssize_t N = g.shape[0], P = g.shape[1] * g.shape[2], C = g.shape[3], n, bad = 0
-    cdef Py_ssize_t HW = input_shape[1] * input_shape[2]
+    cdef Py_ssize_t N = g.shape[0], P = g.shape[1] * g.shape[2], C = g.shape[3]
+    cdef Py_ssize_t HW = input_shape[1] * input_shape[2], n, bad = 0
+    cdef int threads = threads_for(N * HW * C)
     if N * P * C == 0 or HW == 0:
         index_values("max_pool2d_grad", np.asarray(index), HW)
         return np.zeros(input_shape, np.float32 if floating is float else np.float64)
     dx_array = np.empty(input_shape, np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] dx = dx_array
-    for n in prange(N, nogil=True, num_threads=threads_for(N * HW * C)):
-        bad += _scatter(&g[n, 0, 0, 0], &index[n, 0, 0, 0], &dx[n, 0, 0, 0], P, HW, C)
+    with nogil:
+        if threads == 1:
+            bad = _scatter(0, N, P, HW, C, &g[0, 0, 0, 0], &index[0, 0, 0, 0], &dx[0, 0, 0, 0])
+        else:
+            for n in prange(N, num_threads=threads):
+                bad += _scatter(
+                    n, n + 1, P, HW, C, &g[0, 0, 0, 0], &index[0, 0, 0, 0], &dx[0, 0, 0, 0]
+                )
     if bad:
         index_values("max_pool2d_grad", np.asarray(index), HW)
     return dx_array
 
 
 cdef Py_ssize_t _scatter(
-    const floating* g, const int* index, floating* dx, Py_ssize_t P, Py_ssize_t HW, Py_ssize_t C
+    Py_ssize_t first, Py_ssize_t stop, Py_ssize_t P, Py_ssize_t HW, Py_ssize_t C,
+    const floating* g, const int* index, floating* dx,
 ) noexcept nogil:
-    """Add the gradients of one image's P windows to its HW pixels; how many indices were bad."""
-    cdef Py_ssize_t p, c, pixel, bad = 0
-    memset(dx, 0, HW * C * sizeof(floating))
-    for p in range(P):
-        for c in range(C):
-            pixel = index[p * C + c]
-            if 0 <= pixel < HW:
-                dx[pixel * C + c] += g[p * C + c]
-            else:
-                bad += 1
+    """Add the gradients of P windows to HW pixels, image by image; how many indices were bad."""
+    cdef Py_ssize_t n, p, c, pixel, bad = 0
+    for n in range(first, stop):
+        memset(&dx[n * HW * C], 0, HW * C * sizeof(floating))
+        for p in range(n * P, (n + 1) * P):
+            for c in range(C):
+                pixel = index[p * C + c]
+                if 0 <= pixel < HW:
+                    dx[(n * HW + pixel) * C + c] += g[p * C + c]
+                else:
+                    bad += 1
     return bad
 
 
 def max_pool2d_gather(const floating[:, :, :, ::1] x, const int[:, :, :, ::1] index):
     cdef Py_ssize_t N = x.shape[0], HW = x.shape[1] * x.shape[2], C = x.shape[3]
-    cdef Py_ssize_t OH = index.shape[1], OW = index.shape[2], row, n, i, bad = 0
-    y_array = np.empty((N, OH, OW, C), np.float32 if floating is float else np.float64)
-    if N * OH * OW * C == 0 or HW == 0:
+    cdef Py_ssize_t P = index.shape[1] * index.shape[2], n, bad = 0
+    cdef int threads = threads_for(N * P * C)
+    y_array = np.empty(
+        (N, index.shape[1], index.shape[2], C), np.float32 if floating is float else np.float64
+    )
+    cdef floating[:, :, :, ::1] y = y_array
+    if N * P * C == 0 or HW == 0:
         index_values("max_pool2d_gather", np.asarray(index), HW)
         return y_array
-    cdef floating[:, :, :, ::1] y = y_array
-    for row in prange(N * OH, nogil=True, num_threads=threads_for(N * OH * OW * C)):
-        n, i = row // OH, row % OH
-        bad += _gather(&x[n, 0, 0, 0], &index[n, i, 0, 0], &y[n, i, 0, 0], OW, HW, C)
+    with nogil:
+        if threads == 1:
+            bad = _gather(0, N, P, HW, C, &x[0, 0, 0, 0], &index[0, 0, 0, 0], &y[0, 0, 0, 0])
+        else:
+            for n in prange(N, num_threads=threads):
+                bad += _gather(
+                    n, n + 1, P, HW, C, &x[0, 0, 0, 0], &index[0, 0, 0, 0], &y[0, 0, 0, 0]
+                )
     if bad:
         index_values("max_pool2d_gather", np.asarray(index), HW)
     return y_array
 
 
 cdef Py_ssize_t _gather(
-    const floating* x, const int* index, floating* y, Py_ssize_t P, Py_ssize_t HW, Py_ssize_t C
+    Py_ssize_t first, Py_ssize_t stop, Py_ssize_t P, Py_ssize_t HW, Py_ssize_t C,
+    const floating* x, const int* index, floating* y,
 ) noexcept nogil:
-    """Look up P windows in one image of HW pixels; how many indices were bad."""
-    cdef Py_ssize_t p, c, pixel, bad = 0
-    for p in range(P):
-        for c in range(C):
-            pixel = index[p * C + c]
-            if 0 <= pixel < HW:
-                y[p * C + c] = x[pixel * C + c]
-            else:
-                bad += 1
+    """Look up P windows in HW pixels, image by image; how many indices were bad."""
+    cdef Py_ssize_t n, p, c, pixel, bad = 0
+    for n in range(first, stop):
+        for p in range(n * P, (n + 1) * P):
+            for c in range(C):
+                pixel = index[p * C + c]
+                if 0 <= pixel < HW:
+                    y[p * C + c] = x[(n * HW + pixel) * C + c]
+                else:
+                    bad += 1
     return bad
 
 
@@ -187,31 +216,44 @@ def avg_pool2d(
     cdef Geometry geo = geometry(H, W, C, kernel_size, stride, padding, ceil_mode)
     y_array = np.empty((N, geo.OH, geo.OW, C), np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] y = y_array
-    cdef Py_ssize_t row, n, i
-    if N > 0 and C > 0:
-        for row in prange(N * geo.OH, nogil=True, num_threads=threads_for(N * H * W * C)):
-            n, i = row // geo.OH, row % geo.OH
-            _average_row(&geo, i, count_include_pad, &x[n, 0, 0, 0], &y[n, i, 0, 0])
+    cdef Py_ssize_t rows = N * geo.OH, row
+    cdef int threads = threads_for(N * H * W * C)
+    if N == 0 or C == 0:
+        return y_array
+    with nogil:
+        if threads == 1:
+            _average_rows(&geo, count_include_pad, 0, rows, &x[0, 0, 0, 0], &y[0, 0, 0, 0])
+        else:
+            for row in prange(rows, num_threads=threads):
+                _average_rows(
+                    &geo, count_include_pad, row, row + 1, &x[0, 0, 0, 0], &y[0, 0, 0, 0]
+                )
     return y_array
 
 
-cdef avx2_void _average_row(
-    const Geometry* geo, Py_ssize_t i, bint count_include_pad, const floating* x, floating* y
+cdef avx2_void _average_rows(
+    const Geometry* geo, bint count_include_pad, Py_ssize_t first, Py_ssize_t stop,
+    const floating* x, floating* y,
 ) noexcept nogil:
-    cdef Py_ssize_t C = geo.C, j, h, w, c
+    """Rows of the output, those of all images counted together."""
+    cdef Py_ssize_t C = geo.C, row, j, h, w, c
+    cdef const floating* image
     cdef const floating* pixel
+    cdef floating* average
     cdef Window win
-    for j in range(geo.OW):
-        win = window(geo, i, j, count_include_pad)
-        memset(y, 0, C * sizeof(floating))
-        for h in range(win.top, win.bottom):
-            for w in range(win.left, win.right):
-                pixel = &x[(h * geo.W + w) * C]
-                for c in range(C):
-                    y[c] += pixel[c]
-        for c in range(C):
-            y[c] /= <floating> win.divisor
-        y += C
+    for row in range(first, stop):
+        image = x + row // geo.OH * geo.H * geo.W * C
+        for j in range(geo.OW):
+            win = window(geo, row % geo.OH, j, count_include_pad)
+            average = y + (row * geo.OW + j) * C
+            memset(average, 0, C * sizeof(floating))
+            for h in range(win.top, win.bottom):
+                for w in range(win.left, win.right):
+                    pixel = image + (h * geo.W + w) * C
+                    for c in range(C):
+                        average[c] += pixel[c]
+            for c in range(C):
+                average[c] /= <floating> win.divisor
 
 
 def avg_pool2d_grad(
@@ -225,31 +267,44 @@ def avg_pool2d_grad(
     bint count_include_pad,
 ):
     cdef Py_ssize_t N, H, W, C, n
+    cdef int threads
     N, H, W, C = input_shape
     cdef Geometry geo = geometry(H, W, C, kernel_size, stride, padding, ceil_mode)
     dx_array = np.empty(input_shape, np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] dx = dx_array
-    if N > 0 and C > 0:
-        for n in prange(N, nogil=True, num_threads=threads_for(N * H * W * C)):
-            _spread_image(&geo, count_include_pad, &g[n, 0, 0, 0], &dx[n, 0, 0, 0])
+    threads = threads_for(N * H * W * C)
+    if N == 0 or C == 0:
+        return dx_array
+    with nogil:
+        if threads == 1:
+            _spread(&geo, count_include_pad, 0, N, &g[0, 0, 0, 0], &dx[0, 0, 0, 0])
+        else:
+            for n in prange(N, num_threads=threads):
+                _spread(&geo, count_include_pad, n, n + 1, &g[0, 0, 0, 0], &dx[0, 0, 0, 0])
     return dx_array
 
 
-cdef avx2_void _spread_image(
-    const Geometry* geo, bint count_include_pad, const floating* g, floating* dx
+cdef avx2_void _spread(
+    const Geometry* geo, bint count_include_pad, Py_ssize_t first, Py_ssize_t stop,
+    const floating* g, floating* dx,
 ) noexcept nogil:
-    cdef Py_ssize_t C = geo.C, i, j, h, w, c
+    """Add each window's share to its pixels, image by image."""
+    cdef Py_ssize_t C = geo.C, n, i, j, h, w, c
+    cdef const floating* grad = g + first * geo.OH * geo.OW * C
+    cdef floating* image
     cdef floating* pixel
     cdef floating share
     cdef Window win
-    memset(dx, 0, geo.H * geo.W * C * sizeof(floating))
-    for i in range(geo.OH):
-        for j in range(geo.OW):
-            win = window(geo, i, j, count_include_pad)
-            share = 1 / <floating> win.divisor
-            for h in range(win.top, win.bottom):
-                for w in range(win.left, win.right):
-                    pixel = &dx[(h * geo.W + w) * C]
-                    for c in range(C):
-                        pixel[c] += g[c] * share
-            g += C
+    for n in range(first, stop):
+        image = dx + n * geo.H * geo.W * C
+        memset(image, 0, geo.H * geo.W * C * sizeof(floating))
+        for i in range(geo.OH):
+            for j in range(geo.OW):
+                win = window(geo, i, j, count_include_pad)
+                share = 1 / <floating> win.divisor
+                for h in range(win.top, win.bottom):
+                    for w in range(win.left, win.right):
+                        pixel = image + (h * geo.W + w) * C
+                        for c in range(C):
+                            pixel[c] += grad[c] * share
+                grad += C

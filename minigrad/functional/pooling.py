@@ -46,7 +46,7 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False):
     Args:
         x: (N, H, W, C), float32 or float64.
         kernel_size, stride, padding: an int, or a pair for height and width; the stride is the
-            kernel size by default; the padding acts as -Inf and is at most half the kernel.
+            kernel size by default; the padding acts as -Inf and is less than the kernel.
         ceil_mode: whether a last window that overlaps the border counts.
 
     Returns:

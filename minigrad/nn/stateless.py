@@ -75,7 +75,7 @@ class MaxPool2d(_Pool2d):
     Args:
         kernel_size: height and width of the window: one number for both, or a pair.
         stride: steps between windows; left out, the kernel size.
-        padding: rows and columns of -Inf around the image, at most half of the kernel size.
+        padding: rows and columns of -Inf around the image, fewer than the kernel has.
         ceil_mode: whether a window may reach over the lower and right edge.
     """
 

@@ -9,6 +9,7 @@ import pytest
 
 import minigrad as mg
 import minigrad.functional as F
+from minigrad.testing import gradcheck
 
 NAN, INF = np.nan, np.inf
 
@@ -82,6 +83,24 @@ def test_first_maximum_and_first_nan_win_in_max_pooling() -> None:
     y.sum().backward()
     assert t.grad is not None
     assert t.grad.data.reshape(4, 2).tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("kernels", ["blas", "reference"])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pool_padding_beyond_half_the_window(kernels: Any, ceil_mode: bool, stride: int) -> None:
+    """PyTorch refuses it, ONNX has it: the same as padding by hand first."""
+    rng = np.random.default_rng(0)
+    x = mg.Tensor(rng.standard_normal((2, 5, 6, 3)), requires_grad=True)
+    around = ((0, 0), (2, 2), (2, 2), (0, 0))
+    config = {"kernel_size": 3, "stride": stride, "ceil_mode": ceil_mode}
+    with mg.kernels(kernels):
+        for pool, fill in ((F.max_pool2d, -INF), (F.avg_pool2d, 0.0)):
+            got = pool(x, padding=2, **config)
+            expected = pool(F.pad(x, pad_width=around, value=fill), **config).data
+            expected = expected[:, : got.shape[1], : got.shape[2]]
+            np.testing.assert_allclose(got.data, expected, rtol=1e-14)
+            assert gradcheck(lambda x, pool=pool: pool(x, padding=2, **config), x)
 
 
 def test_subnormals_are_kept() -> None:
