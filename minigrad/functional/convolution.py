@@ -14,81 +14,60 @@ from minigrad.engine import op
 from minigrad.functional.elementwise import relu_grad
 from minigrad.functional.reductions import sum
 
+# `geometry` holds stride, padding, dilation and groups, as `_geometry` makes them.
+
 
 @op
-def _conv2d(x, w, b, *, stride, padding, dilation, groups):
+def _conv2d(x, w, b, *, geometry):
     # y[n,i,j,o] = b[o] + sum_uvc x[n, i stride + u dilation, j stride + v dilation, c] w[u,v,c,o]
-    return ext.conv2d(
-        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, relu=False
-    )
+    return ext.conv2d(x, w, b, **geometry, relu=False)
 
 
 _conv2d.vjp(
-    x=lambda g, w, x_shape, stride, padding, dilation, groups: _input_grad(
-        g, w, input_shape=x_shape, **_geometry(stride, padding, dilation, groups)
-    ),
-    w=lambda g, x, w_shape, stride, padding, dilation, groups: _weight_grad(
-        g, x, weight_shape=w_shape, **_geometry(stride, padding, dilation, groups)
-    ),
+    x=lambda g, w, x_shape, geometry: _input_grad(g, w, input_shape=x_shape, geometry=geometry),
+    w=lambda g, x, w_shape, geometry: _weight_grad(g, x, weight_shape=w_shape, geometry=geometry),
     b=lambda g: sum(g, axis=(0, 1, 2)),
 )
 
 
 @op
-def _conv2d_relu(x, w, b, *, stride, padding, dilation, groups):
+def _conv2d_relu(x, w, b, *, geometry):
     # the same with max(y, 0), while y is still in cache
-    return ext.conv2d(
-        x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, relu=True
-    )
+    return ext.conv2d(x, w, b, **geometry, relu=True)
 
 
 @_conv2d_relu.vjp_joint
-def _conv2d_relu_vjp(needs, g, x, w, out, x_shape, w_shape, stride, padding, dilation, groups):
+def _conv2d_relu_vjp(needs, g, x, w, out, x_shape, w_shape, geometry):
     g = relu_grad(g, out)
-    geometry = _geometry(stride, padding, dilation, groups)
     return (
-        _input_grad(g, w, input_shape=x_shape, **geometry) if needs[0] else None,
-        _weight_grad(g, x, weight_shape=w_shape, **geometry) if needs[1] else None,
+        _input_grad(g, w, input_shape=x_shape, geometry=geometry) if needs[0] else None,
+        _weight_grad(g, x, weight_shape=w_shape, geometry=geometry) if needs[1] else None,
         sum(g, axis=(0, 1, 2)) if needs[2] else None,
     )
 
 
 @op
-def _input_grad(dy, w, *, input_shape, stride, padding, dilation, groups):
+def _input_grad(dy, w, *, input_shape, geometry):
     # dx[n, i stride + u dilation, ..., c] += sum_o dy[n,i,j,o] w[u,v,c,o]
-    geometry = _geometry(stride, padding, dilation, groups)
     return ext.conv2d_input_grad(dy, w, input_shape=input_shape, **geometry)
 
 
 _input_grad.vjp(
-    dy=lambda g, w, stride, padding, dilation, groups: _conv2d(
-        g, w, None, **_geometry(stride, padding, dilation, groups)
-    ),
-    w=lambda g, dy, w_shape, stride, padding, dilation, groups: _weight_grad(
-        dy, g, weight_shape=w_shape, **_geometry(stride, padding, dilation, groups)
-    ),
+    dy=lambda g, w, geometry: _conv2d(g, w, None, geometry=geometry),
+    w=lambda g, dy, w_shape, geometry: _weight_grad(dy, g, weight_shape=w_shape, geometry=geometry),
 )
 
 
 @op
-def _weight_grad(dy, x, *, weight_shape, stride, padding, dilation, groups):
+def _weight_grad(dy, x, *, weight_shape, geometry):
     # dw[u,v,c,o] = sum_{n,i,j} x[n, i stride + u dilation, j stride + v dilation, c] dy[n,i,j,o]
-    geometry = _geometry(stride, padding, dilation, groups)
     return ext.conv2d_weight_grad(dy, x, weight_shape=weight_shape, **geometry)
 
 
 _weight_grad.vjp(
-    dy=lambda g, x, stride, padding, dilation, groups: _conv2d(
-        x, g, None, **_geometry(stride, padding, dilation, groups)
-    ),
-    x=lambda g, dy, x_shape, stride, padding, dilation, groups: _input_grad(
-        dy, g, input_shape=x_shape, **_geometry(stride, padding, dilation, groups)
-    ),
+    dy=lambda g, x, geometry: _conv2d(x, g, None, geometry=geometry),
+    x=lambda g, dy, x_shape, geometry: _input_grad(dy, g, input_shape=x_shape, geometry=geometry),
 )
-
-
-def _geometry(stride, padding, dilation, groups):
-    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, activation=None):
@@ -113,12 +92,12 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, activatio
     Raises:
         ValueError: shapes that do not fit each other; a kernel larger than the padded image.
     """
-    geometry = _normal("conv2d", np.shape(w)[:2], stride, padding, dilation, groups)
+    geometry = _geometry("conv2d", np.shape(w)[:2], stride, padding, dilation, groups)
     if activation is None:
-        return _conv2d(x, w, b, **geometry)
+        return _conv2d(x, w, b, geometry=geometry)
     if activation != "relu":
         raise ValueError(f'conv2d: expected activation None or "relu", got {activation!r}')
-    return _conv2d_relu(x, w, b, **geometry)
+    return _conv2d_relu(x, w, b, geometry=geometry)
 
 
 def conv2d_input_grad(dy, w, *, input_shape, stride=1, padding=0, dilation=1, groups=1):
@@ -127,8 +106,8 @@ def conv2d_input_grad(dy, w, *, input_shape, stride=1, padding=0, dilation=1, gr
     Also known as transposed convolution. `input_shape` is the shape of the input, because several
     sizes can give the same output; the other arguments are those of `conv2d`.
     """
-    geometry = _normal("conv2d_input_grad", np.shape(w)[:2], stride, padding, dilation, groups)
-    return _input_grad(dy, w, input_shape=tuple(input_shape), **geometry)
+    geometry = _geometry("conv2d_input_grad", np.shape(w)[:2], stride, padding, dilation, groups)
+    return _input_grad(dy, w, input_shape=tuple(input_shape), geometry=geometry)
 
 
 def conv2d_weight_grad(dy, x, *, weight_shape, stride=1, padding=0, dilation=1, groups=1):
@@ -137,11 +116,11 @@ def conv2d_weight_grad(dy, x, *, weight_shape, stride=1, padding=0, dilation=1, 
     `weight_shape` is the shape of the weights, because several sizes can give the same output; the
     other arguments are those of `conv2d`.
     """
-    geometry = _normal("conv2d_weight_grad", weight_shape[:2], stride, padding, dilation, groups)
-    return _weight_grad(dy, x, weight_shape=tuple(weight_shape), **geometry)
+    geometry = _geometry("conv2d_weight_grad", weight_shape[:2], stride, padding, dilation, groups)
+    return _weight_grad(dy, x, weight_shape=tuple(weight_shape), geometry=geometry)
 
 
-def _normal(name, kernel, stride, padding, dilation, groups):
+def _geometry(name, kernel, stride, padding, dilation, groups):
     """The arguments as the kernels want them: pairs, and (before, after) of each axis."""
     if len(kernel) != 2:
         raise ValueError(
@@ -155,7 +134,7 @@ def _normal(name, kernel, stride, padding, dilation, groups):
         padding = tuple([pair(name, "padding", p, least=0) for p in padding])
     else:
         padding = tuple([(p, p) for p in pair(name, "padding", padding, least=0)])
-    return _geometry(stride, padding, dilation, groups)
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 def _named_padding(name, kernel, stride, padding, dilation):

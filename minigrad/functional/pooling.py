@@ -9,13 +9,13 @@ from minigrad.engine import op
 from minigrad.functional.convolution import pair
 from minigrad.functional.reductions import mean
 
+# `windows` holds kernel_size, stride, padding and ceil_mode, as `_windows` makes them.
+
 
 @op(residuals=("index",))
-def _max_pool2d(x, *, kernel_size, stride, padding, ceil_mode):
+def _max_pool2d(x, *, windows):
     # `index` is where in its image each maximum was found
-    return ext.max_pool2d(
-        x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
-    )
+    return ext.max_pool2d(x, **windows)
 
 
 _max_pool2d.vjp(x=lambda g, x_shape, index: _put_back(g, index=index, input_shape=x_shape))
@@ -52,60 +52,33 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False):
     Returns:
         (N, OH, OW, C), with OH = (H + 2 padding - kernel) // stride + 1, rounded up in ceil_mode.
     """
-    windows = _windows("max_pool2d", kernel_size, stride, padding)
-    return _max_pool2d(x, **windows, ceil_mode=bool(ceil_mode))
+    windows = _windows("max_pool2d", kernel_size, stride, padding, ceil_mode)
+    return _max_pool2d(x, windows=windows)
 
 
 @op
-def _avg_pool2d(x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    return ext.avg_pool2d(
-        x,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )
+def _avg_pool2d(x, *, windows, count_include_pad):
+    return ext.avg_pool2d(x, **windows, count_include_pad=count_include_pad)
 
 
 _avg_pool2d.vjp(
-    x=lambda g, x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad: (
-        _avg_pool2d_grad(
-            g,
-            input_shape=x_shape,
-            kernel_size=kernel_size,
-            stride=stride,
-            padding=padding,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-        )
+    x=lambda g, x_shape, windows, count_include_pad: _avg_pool2d_grad(
+        g, input_shape=x_shape, windows=windows, count_include_pad=count_include_pad
     )
 )
 
 
 @op
-def _avg_pool2d_grad(
-    dy, *, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad
-):
+def _avg_pool2d_grad(dy, *, input_shape, windows, count_include_pad):
+    # each number divided among the pixels under its window
     return ext.avg_pool2d_grad(
-        dy,
-        input_shape=input_shape,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
+        dy, input_shape=input_shape, **windows, count_include_pad=count_include_pad
     )
 
 
 _avg_pool2d_grad.vjp(
-    dy=lambda g, kernel_size, stride, padding, ceil_mode, count_include_pad: _avg_pool2d(
-        g,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
+    dy=lambda g, windows, count_include_pad: _avg_pool2d(
+        g, windows=windows, count_include_pad=count_include_pad
     )
 )
 
@@ -116,10 +89,8 @@ def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count
     Arguments and result as of `max_pool2d`; the padding acts as zeros. With `count_include_pad`
     they count in the mean; without it the mean is over what lies in the image.
     """
-    windows = _windows("avg_pool2d", kernel_size, stride, padding)
-    return _avg_pool2d(
-        x, **windows, ceil_mode=bool(ceil_mode), count_include_pad=bool(count_include_pad)
-    )
+    windows = _windows("avg_pool2d", kernel_size, stride, padding, ceil_mode)
+    return _avg_pool2d(x, windows=windows, count_include_pad=bool(count_include_pad))
 
 
 def global_avg_pool2d(x):
@@ -129,10 +100,12 @@ def global_avg_pool2d(x):
     return mean(x, axis=(1, 2))
 
 
-def _windows(name, kernel_size, stride, padding):
+def _windows(name, kernel_size, stride, padding, ceil_mode):
+    """The arguments as the kernels want them: pairs."""
     kernel_size = pair(name, "kernel_size", kernel_size)
     return {
         "kernel_size": kernel_size,
         "stride": kernel_size if stride is None else pair(name, "stride", stride),
         "padding": pair(name, "padding", padding, least=0),
+        "ceil_mode": bool(ceil_mode),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,8 @@ def batch_norm(
         ValueError: shapes that do not fit; a single pixel in training; no statistics to evaluate
             by; an unknown activation.
     """
+    if activation not in (None, "relu"):
+        raise ValueError(f'batch_norm: expected activation None or "relu", got {activation!r}')
     C, m = np.shape(x)[-1], math.prod(np.shape(x)[:-1])
     weight = np.ones(C, x.dtype) if weight is None else weight
     bias = np.zeros(C, x.dtype) if bias is None else bias
@@ -76,10 +79,10 @@ def batch_norm(
                 f"input of shape {np.shape(x)}; use a larger batch, or call eval() first"
             )
         mean, variance = ext.batch_norm_statistics(_array(x))
+        y = _normalize(x, weight, bias, statistics=Statistics.of(mean, variance, eps))
         if m > 1 and not modes.replaying:
             _average(running_mean, mean, momentum)
             _average(running_var, variance * (m / (m - 1)), momentum)
-        apply = _normalize
     else:
         if running_mean is None or running_var is None:
             raise ValueError(
@@ -88,12 +91,21 @@ def batch_norm(
             )
         # Copies, because training changes the running statistics in place, perhaps before backward.
         mean, variance = (_array(r).astype(x.dtype) for r in (running_mean, running_var))
-        apply = _standardize
-    config = {"mean": mean, "inv_std": (1 / np.sqrt(variance + eps)).astype(mean.dtype, copy=False)}
-    y = apply(x, weight, bias, **config, eps=eps)
-    if activation not in (None, "relu"):
-        raise ValueError(f'batch_norm: expected activation None or "relu", got {activation!r}')
+        y = _standardize(x, weight, bias, statistics=Statistics.of(mean, variance, eps))
     return y if activation is None else relu(y)
+
+
+class Statistics(NamedTuple):
+    """What a channel is normalised by: x^ = (x - mean) inv_std."""
+
+    mean: np.ndarray
+    inv_std: np.ndarray
+    eps: float
+
+    @classmethod
+    def of(cls, mean, variance, eps):
+        """With inv_std = 1 / sqrt(variance + eps)."""
+        return cls(mean, (1 / np.sqrt(variance + eps)).astype(mean.dtype, copy=False), eps)
 
 
 def _array(x):
@@ -111,15 +123,22 @@ def _average(running, batch, momentum):
         running.bump_version()
 
 
+def _batch_norm(x, weight, bias, statistics):
+    # y = weight x^ + bias
+    return ext.batch_norm(x, statistics.mean, statistics.inv_std, weight, bias, relu=False)
+
+
 @op
-def _standardize(x, weight, bias, *, mean, inv_std, eps):
-    # y = weight (x - mean) inv_std + bias, with a mean and inv_std that do not depend on x
-    return ext.batch_norm(x, mean, inv_std, weight, bias, relu=False)
+def _standardize(x, weight, bias, *, statistics):
+    # by statistics that do not depend on x
+    return _batch_norm(x, weight, bias, statistics)
 
 
 _standardize.vjp(
-    x=lambda g, weight, inv_std: g * (weight * inv_std),
-    weight=lambda g, x, mean, inv_std: sum(g * ((x - mean) * inv_std), axis=_pixels(x)),
+    x=lambda g, weight, statistics: g * (weight * statistics.inv_std),
+    weight=lambda g, x, statistics: sum(
+        g * ((x - statistics.mean) * statistics.inv_std), axis=_pixels(x)
+    ),
     bias=lambda g: sum(g, axis=_pixels(g)),
 )
 
@@ -129,65 +148,61 @@ def _pixels(x):
     return tuple(range(x.ndim - 1))
 
 
-# Below, x^ = (x - mean) inv_std, and m is the number of pixels. `mean` and `inv_std` are handed on
-# as arrays to save computing them again; the ops are functions of x, and their rules say how the
-# statistics depend on it:  d mean / d x = 1/m,  d inv_std / d x = -inv_std^2 x^ / m.
+# From here on the statistics are those of x itself. They are handed on to save computing them
+# again, but the ops are functions of x, and their rules know how the statistics depend on it:
+# d mean / d x = 1/m  and  d inv_std / d x = -inv_std^2 x^ / m,  with m pixels.
 
 
 @op
-def _normalize(x, weight, bias, *, mean, inv_std, eps):
-    # y = weight x^ + bias
-    return ext.batch_norm(x, mean, inv_std, weight, bias, relu=False)
+def _normalize(x, weight, bias, *, statistics):
+    return _batch_norm(x, weight, bias, statistics)
 
 
 @_normalize.vjp_joint
-def _normalize_vjp(needs, g, x, weight, mean, inv_std, eps):
-    statistics = {"mean": mean, "inv_std": inv_std, "eps": eps}
-    sums = _normalize_sums(g, x, **statistics)
-    dx = _normalize_input_grad(g, x, weight, sums, **statistics) if needs[0] else None
+def _normalize_vjp(needs, g, x, weight, statistics):
+    sums = _normalize_sums(g, x, statistics=statistics)
+    dx = _normalize_input_grad(g, x, weight, sums, statistics=statistics) if needs[0] else None
     return dx, sums[1], sums[0]
 
 
 @op
-def _normalize_sums(dy, x, *, mean, inv_std, eps):
+def _normalize_sums(dy, x, *, statistics):
     # (2, C): the gradients of bias and weight, sum(dy) and sum(dy x^)
-    return ext.batch_norm_sums(dy, x, mean, inv_std)
+    return ext.batch_norm_sums(dy, x, statistics.mean, statistics.inv_std)
 
 
 _normalize_sums.vjp(
-    dy=lambda g, x, mean, inv_std, eps: g[0] + g[1] * _hat(x, mean, inv_std, eps),
-    x=lambda g, dy, x, mean, inv_std, eps: _hat_vjp(g[1] * dy, x, mean, inv_std, eps),
+    dy=lambda g, x, statistics: g[0] + g[1] * _hat(x, statistics),
+    x=lambda g, dy, x, statistics: _hat_vjp(g[1] * dy, x, statistics),
 )
 
 
 @op
-def _normalize_input_grad(dy, x, weight, sums, *, mean, inv_std, eps):
+def _normalize_input_grad(dy, x, weight, sums, *, statistics):
     # dx = weight inv_std (dy - sums[0] / m - x^ sums[1] / m)
+    mean, inv_std, _ = statistics
     return ext.batch_norm_input_grad(dy, x, mean, inv_std, weight, sums)
 
 
 @_normalize_input_grad.vjp_joint
-def _normalize_input_grad_vjp(g, dy, x, weight, sums, mean, inv_std, eps):
-    statistics = {"mean": mean, "inv_std": inv_std, "eps": eps}
-    m = math.prod(x.shape[:-1])
-    r, hat = pow(var(x, axis=_pixels(x)) + eps, -0.5), _hat(x, mean, inv_std, eps)
-    ones = np.ones(x.shape[-1], x.dtype)
-    by_weight = sum(g * _normalize_input_grad(dy, x, ones, sums, **statistics), axis=_pixels(x))
-    by_sums = _normalize_sums(g, x, **statistics) * (weight * r * (-1 / m))
+def _normalize_input_grad_vjp(g, dy, x, weight, sums, statistics):
+    m, ones = math.prod(x.shape[:-1]), np.ones(x.shape[-1], x.dtype)
+    r, hat = pow(var(x, axis=_pixels(x)) + statistics.eps, -0.5), _hat(x, statistics)
+    unscaled = _normalize_input_grad(dy, x, ones, sums, statistics=statistics)
+    by_weight = sum(g * unscaled, axis=_pixels(x))
+    by_sums = _normalize_sums(g, x, statistics=statistics) * (weight * r * (-1 / m))
     by_hat = g * (weight * r * sums[1] * (-1 / m))
-    by_x = _hat_vjp(by_hat, x, mean, inv_std, eps) - hat * (r * weight * by_weight * (1 / m))
+    by_x = _hat_vjp(by_hat, x, statistics) - hat * (r * weight * by_weight * (1 / m))
     return g * (weight * r), by_x, by_weight, by_sums
 
 
-def _hat(x, mean, inv_std, eps):
+def _hat(x, statistics):
     """x^, as a function of x."""
     C = x.shape[-1]
-    ones, zeros = np.ones(C, x.dtype), np.zeros(C, x.dtype)
-    return _normalize(x, ones, zeros, mean=mean, inv_std=inv_std, eps=eps)
+    return _normalize(x, np.ones(C, x.dtype), np.zeros(C, x.dtype), statistics=statistics)
 
 
-def _hat_vjp(g, x, mean, inv_std, eps):
+def _hat_vjp(g, x, statistics):
     """The gradient by x of sum(g x^)."""
-    statistics = {"mean": mean, "inv_std": inv_std, "eps": eps}
-    ones = np.ones(x.shape[-1], x.dtype)
-    return _normalize_input_grad(g, x, ones, _normalize_sums(g, x, **statistics), **statistics)
+    ones, sums = np.ones(x.shape[-1], x.dtype), _normalize_sums(g, x, statistics=statistics)
+    return _normalize_input_grad(g, x, ones, sums, statistics=statistics)

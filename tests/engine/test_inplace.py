@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from leaves import leaf
 
 import minigrad as mg
 import minigrad.functional as F
-
-
-def leaf(*numbers: float) -> mg.Tensor:
-    return mg.Tensor(list(numbers), requires_grad=True)
-
 
 CHANGED = "needs for? its derivative|derivative of .* needs was changed in place"
 

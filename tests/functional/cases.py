@@ -418,10 +418,7 @@ CASES = [
         lambda g: F.pooling._avg_pool2d_grad(
             g,
             input_shape=(2, 4, 4, 4),
-            kernel_size=(2, 2),
-            stride=(2, 2),
-            padding=(0, 0),
-            ceil_mode=False,
+            windows=F.pooling._windows("avg_pool2d", 2, None, 0, False),
             count_include_pad=True,
         ),
         lambda g: g.repeat(2, axis=1).repeat(2, axis=2) / 4,

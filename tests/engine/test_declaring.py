@@ -1,0 +1,92 @@
+"""Declaring ops, calling them, and copying tensors."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from leaves import leaf
+
+import minigrad as mg
+import minigrad.functional as F
+from minigrad.engine import Node, Op
+
+
+def test_custom_op_with_residual_and_config() -> None:
+    @mg.op(residuals=("index",))
+    def largest(x, *, scale=1.0):  # type: ignore[no-untyped-def]
+        index = int(np.argmax(x))
+        return scale * x[index], index
+
+    def rule(g, x_shape, index, scale):  # type: ignore[no-untyped-def]
+        out = np.zeros(x_shape)
+        out[index] = g * scale
+        return out
+
+    largest.vjp(x=rule)
+    x = leaf(1.0, 5.0, 2.0)
+    y = largest(x, scale=3.0)
+    assert y.item() == 15.0
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0.0, 3.0, 0.0]
+    assert largest(np.array([1.0, 2.0])) == 2.0  # arrays in, array out, no residual
+
+
+def test_joint_rule_is_told_what_is_needed() -> None:
+    told = []
+
+    @mg.op
+    def both(x, y):  # type: ignore[no-untyped-def]
+        return x * y
+
+    @both.vjp_joint
+    def _(needs, g, x, y):  # type: ignore[no-untyped-def]
+        told.append(needs)
+        return g * y, g * x
+
+    x = leaf(2.0)
+    both(x, mg.Tensor([3.0])).backward()
+    both(x, x).backward()
+    assert told == [(True, False), (True, True)]
+    assert x.grad is not None
+    assert x.grad.item() == 3.0 + 4.0
+
+
+def test_optional_and_named_inputs() -> None:
+    x, w, b = np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), np.ones(1)
+    assert F.conv2d(mg.Tensor(x), w, b).data.max() == 2.0
+    assert F.linear(mg.Tensor(np.ones((1, 2))), np.ones((2, 3)), b=np.ones(3)).data.max() == 3.0
+    assert F.add(leaf(1.0), y=leaf(2.0)).item() == 3.0
+    assert F.sum(mg.Tensor(np.ones((2, 3))), 0).shape == (3,)
+
+
+def test_op_is_documented_and_readable() -> None:
+    assert isinstance(F.relu, Op)
+    assert "max(x, 0)" in (F.relu.__doc__ or "")
+    assert repr(F.leaky_relu) == "<op leaky_relu(x, *, negative_slope=0.01)>"
+
+
+def test_leaves_can_be_copied_and_pickled_and_results_not() -> None:
+    x = leaf(1.0, 2.0)
+    for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert twin.requires_grad
+        assert twin.tolist() == [1.0, 2.0]
+        assert not np.shares_memory(twin.data, x.data)
+    with pytest.raises(RuntimeError, match="a recorded tensor cannot be copied; call detach"):
+        copy.deepcopy(x * 2.0)
+
+
+def test_a_misspelt_attribute_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        leaf(1.0).requires_gard = True  # type: ignore[attr-defined]
+
+
+def test_node_is_younger_than_its_parents() -> None:
+    y = (leaf(1.0) * 2.0) * 3.0
+    assert y.node is not None
+    parent = (y.node.parents or [None])[0]
+    assert isinstance(parent, Node)
+    assert parent.index < y.node.index
