@@ -28,7 +28,7 @@ DIRECTIVES = {
 }
 
 # Not -ffast-math: linked into a shared library it makes the whole process flush subnormals, and
-# it lets the compiler assume that NaN does not exist. These three are its harmless parts.
+# it lets the compiler assume that NaN does not exist. These are harmless.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 if not DEBUG:
     FLAGS.append("-g0")  # Python's own flags have -g: six times the size

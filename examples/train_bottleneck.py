@@ -8,7 +8,7 @@ they are few, expands them by another 1x1 convolution, and adds what came in.
 
 from __future__ import annotations
 
-from training import options, train
+from training import options, run, train
 
 import minigrad as mg
 from minigrad import models
@@ -23,4 +23,4 @@ def main(arguments: list[str] | None = None) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from training import options, train
+from training import options, run, train
 
 import minigrad as mg
 from minigrad import models
@@ -24,15 +24,14 @@ def main(arguments: list[str] | None = None) -> float:
         "--batch-norm",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="normalise after each convolution; the paper did not",
+        help="normalise after each convolution, as the paper did not (without: --lr 0.02)",
     )
     args = parser.parse_args(arguments)
-    if not args.batch_norm and args.lr == parser.get_default("lr"):
+    if args.lr is None and not args.batch_norm:
         args.lr = 0.02  # at 0.1 the plain network does not begin to learn
-        print(f"Without batch norm the learning rate is {args.lr} at most; --lr sets another.")
     mg.manual_seed(args.seed)
     return train(models.nin(batch_norm=args.batch_norm), args)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -69,8 +69,8 @@ class Tensor(TensorMethods):
         """Add the gradient of this tensor to `.grad` of every leaf that it was made from.
 
         Args:
-            gradient: the gradient by this tensor, of its shape. It can be left out for a single
-                number, where it is 1.
+            gradient: the gradient with respect to this tensor, of its shape. It can be left out
+                for a single number, where it is 1.
             retain_graph: keep what backward needs, so that it can be called again.
 
         Raises:

@@ -18,7 +18,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of the outputs by the inputs, as a tuple; no `.grad` is touched.
+    """The gradients of the outputs with respect to the inputs, as a tuple; no `.grad` is touched.
 
     Args:
         outputs, inputs: a Tensor, or a sequence of them. Inputs need not be leaves.

@@ -5,8 +5,8 @@
 
 A derivative is checked along a random direction v, weighting the outputs by a random u: the slope
 of s(x) = sum(u f(x)) along v is sum(grad v) by the rules, and (s(x + h v) - s(x - h v)) / 2h by
-central differences (Nocedal & Wright 2006, section 8.1). That costs two calls at any size. A wrong
-gradient of any one number shows, because v has a part in every direction.
+central differences (Nocedal & Wright 2006, section 8.1). That costs two calls for a direction, at
+any size. A wrong gradient of any one number shows, because v has a part in every direction.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def gradcheck(
 def gradgradcheck(
     function: Callable[..., Any], *inputs: Any, seed: int = 0, **options: Any
 ) -> bool:
-    """Check the second derivatives: gradcheck of the gradient, by the inputs and by what comes in.
+    """Check the second derivatives: gradcheck of the gradient itself.
 
     Arguments as of `gradcheck`.
     """

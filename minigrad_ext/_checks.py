@@ -248,7 +248,7 @@ def conv_windows(
     if C * groups != C_in:
         raise ValueError(
             f"{op}: w expects C_in // groups = {C_in // groups} input channels (axis 2 of HWIO), "
-            f"got {C}; check groups= or the layout of w"
+            f"got {C}, for images {images}, which are (N, H, W, C); check their layout, or groups="
         )
     sh, sw = pair(op, "stride", stride, 1)
     dh, dw = pair(op, "dilation", dilation, 1)

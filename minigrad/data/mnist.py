@@ -22,7 +22,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
 )
-"""Tried in this order. The original site, yann.lecun.com, refuses downloads since 2024."""
+"""Tried in this order. The original site, yann.lecun.com, has refused downloads since 2024."""
 
 
 class DownloadError(OSError):
@@ -108,7 +108,7 @@ def _choose_folder(data_dir: str | PathLike[str] | None) -> tuple[Path, bool]:
         except RuntimeError as error:  # a user without a home, as in some containers
             raise DownloadError(
                 f"mnist: expects a folder to keep MNIST in, found none ({error}); "
-                "name one by data_dir= or MINIGRAD_DATA"
+                "name one with data_dir= or MINIGRAD_DATA"
             ) from error
     folder = Path(named).expanduser()
     if not folder.is_dir():
@@ -130,10 +130,10 @@ def _read(path: Path, file: _File, is_cache: bool) -> NDArray[Any]:
     try:
         return read_idx(path, max_bytes=_MAX_BYTES, sha256=file.sha256)
     except ValueError as error:
-        advice = f"replace it by MNIST's, for example from {MIRRORS[0]}{file.name}.gz"
+        advice = f"replace it with MNIST's, for example from {MIRRORS[0]}{file.name}.gz"
         if is_cache and path.is_file():
             path.unlink(missing_ok=True)
-            advice = "it is deleted from the cache, so that the next call downloads it again"
+            advice = "it was deleted from the cache, so that the next call downloads it again"
         raise ValueError(f"mnist: {error}; {advice}") from error
 
 

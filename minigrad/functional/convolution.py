@@ -1,8 +1,8 @@
 """Convolution of images (N, H, W, C) with weights (kh, kw, C_in // groups, C_out).
 
-Three ops close over themselves: the convolution, its gradient by the input, and its gradient by
-the weights. Each is linear in both of its arrays, so each one's rules are written with the other
-two, and every order of derivative follows.
+Three ops close over themselves: the convolution, its gradient with respect to the input, and that
+with respect to the weights. Each is linear in both of its arrays, so each one's rules are written
+with the other two, and every order of derivative follows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from minigrad.engine import op
 from minigrad.functional.elementwise import relu_grad
 from minigrad.functional.reductions import sum
 
-# `geometry` holds stride, padding, dilation and groups, as `_geometry` makes them.
+# `geometry` holds stride, padding, dilation and groups, as `_geometry` makes them. Tap (u, v) of
+# output (i, j) reads the image at  row(i,u) = i stride + u dilation - padding,  column(j,v) alike.
 
 
 @op
 def _conv2d(x, w, b, *, geometry):
-    # y[n,i,j,o] = b[o] + sum_uvc x[n, i stride + u dilation, j stride + v dilation, c] w[u,v,c,o]
+    # y[n,i,j,o] = b[o] + sum_uvc x[n, row(i,u), column(j,v), c] w[u,v,c,o]
     return ext.conv2d(x, w, b, **geometry, relu=False)
 
 
@@ -48,7 +49,7 @@ def _conv2d_relu_vjp(needs, g, x, w, out, x_shape, w_shape, geometry):
 
 @op
 def _input_grad(dy, w, *, input_shape, geometry):
-    # dx[n, i stride + u dilation, ..., c] += sum_o dy[n,i,j,o] w[u,v,c,o]
+    # dx[n, row(i,u), column(j,v), c] += sum_o dy[n,i,j,o] w[u,v,c,o]
     return ext.conv2d_input_grad(dy, w, input_shape=input_shape, **geometry)
 
 
@@ -60,7 +61,7 @@ _input_grad.vjp(
 
 @op
 def _weight_grad(dy, x, *, weight_shape, geometry):
-    # dw[u,v,c,o] = sum_{n,i,j} x[n, i stride + u dilation, j stride + v dilation, c] dy[n,i,j,o]
+    # dw[u,v,c,o] = sum_nij x[n, row(i,u), column(j,v), c] dy[n,i,j,o]
     return ext.conv2d_weight_grad(dy, x, weight_shape=weight_shape, **geometry)
 
 
@@ -101,7 +102,7 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, activatio
 
 
 def conv2d_input_grad(dy, w, *, input_shape, stride=1, padding=0, dilation=1, groups=1):
-    """The gradient of `conv2d` by its input: dy (N, OH, OW, C_out) -> (N, H, W, C_in).
+    """The gradient of `conv2d` for its input: dy (N, OH, OW, C_out) -> (N, H, W, C_in).
 
     Also known as transposed convolution. `input_shape` is the shape of the input, because several
     sizes can give the same output; the other arguments are those of `conv2d`.
@@ -111,7 +112,7 @@ def conv2d_input_grad(dy, w, *, input_shape, stride=1, padding=0, dilation=1, gr
 
 
 def conv2d_weight_grad(dy, x, *, weight_shape, stride=1, padding=0, dilation=1, groups=1):
-    """The gradient of `conv2d` by its weights: (kh, kw, C_in // groups, C_out).
+    """The gradient of `conv2d` for its weights: (kh, kw, C_in // groups, C_out).
 
     `weight_shape` is the shape of the weights, because several sizes can give the same output; the
     other arguments are those of `conv2d`.

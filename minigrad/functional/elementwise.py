@@ -64,7 +64,7 @@ neg.vjp(x=lambda g: -g)
 
 @op
 def pow(x, y):
-    """x to the power y. The slope by x is 0 where y is 0, that by y is 0 where x is 0."""
+    """x to the power y. The slope in x is 0 where y is 0, that in y is 0 where x is 0."""
     with np.errstate(all="ignore"):
         return x**y
 

@@ -35,6 +35,7 @@ log_softmax.vjp(x=lambda g, out, axis: g - exp(out) * sum(g, axis=axis, keepdims
 
 @op
 def _cross_entropy(logits, *, labels, label_smoothing, ignore_index):
+    # row by row: -sum(target log(softmax(logits))), and 0 where the label is ignored
     return ext.softmax_cross_entropy(
         logits, labels, label_smoothing=label_smoothing, ignore_index=ignore_index
     )
@@ -55,6 +56,16 @@ def _cross_entropy_grad(dy, logits, *, labels, label_smoothing, ignore_index):
     )
 
 
+_cross_entropy_grad.vjp(
+    dy=lambda g, logits, labels, label_smoothing, ignore_index: sum(
+        g * _slope(logits, labels, label_smoothing, ignore_index), axis=1
+    ),
+    logits=lambda g, dy, logits, labels, ignore_index: (
+        reshape(dy, shape=(-1, 1)) * _curvature(g, logits, labels, ignore_index)
+    ),
+)
+
+
 def _slope(logits, labels, label_smoothing, ignore_index):
     ones = np.ones(labels.shape, logits.dtype)
     config = {"labels": labels, "label_smoothing": label_smoothing, "ignore_index": ignore_index}
@@ -65,16 +76,6 @@ def _curvature(g, logits, labels, ignore_index):
     # the derivative of softmax, p (g - sum(g p)), in the rows that count
     p = softmax(logits)
     return (labels != ignore_index)[:, None] * p * (g - sum(g * p, axis=1, keepdims=True))
-
-
-_cross_entropy_grad.vjp(
-    dy=lambda g, logits, labels, label_smoothing, ignore_index: sum(
-        g * _slope(logits, labels, label_smoothing, ignore_index), axis=1
-    ),
-    logits=lambda g, dy, logits, labels, ignore_index: (
-        reshape(dy, shape=(-1, 1)) * _curvature(g, logits, labels, ignore_index)
-    ),
-)
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
@@ -109,6 +110,11 @@ def cross_entropy(logits, labels, *, label_smoothing=0.0, ignore_index=-100, red
         target = target.astype(logits.dtype) * (1 - label_smoothing) + label_smoothing / shape[-1]
         losses = neg(sum(mul(target, log_softmax(logits)), axis=-1))
         return _reduce("cross_entropy", losses, reduction, labels[..., 0].size)
+    if labels.shape == shape:
+        raise ValueError(
+            f"cross_entropy: expected labels of shape {shape[:-1]}, or probabilities of a float "
+            f"dtype, got {labels.dtype} of shape {shape}; of one-hot labels take argmax(axis=-1)"
+        )
     if labels.dtype.kind not in "iu":
         raise TypeError(
             f"cross_entropy: expected integer labels, got {labels.dtype}; use astype(int)"

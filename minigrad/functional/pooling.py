@@ -32,6 +32,7 @@ _put_back.vjp(dy=lambda g, index: _take(g, index=index))
 
 @op
 def _take(x, *, index):
+    # the number at each of these places in the image
     return ext.max_pool2d_gather(x, index)
 
 
@@ -58,6 +59,7 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False):
 
 @op
 def _avg_pool2d(x, *, windows, count_include_pad):
+    # y = the sum under each window, divided by how many of its places count
     return ext.avg_pool2d(x, **windows, count_include_pad=count_include_pad)
 
 
@@ -70,7 +72,7 @@ _avg_pool2d.vjp(
 
 @op
 def _avg_pool2d_grad(dy, *, input_shape, windows, count_include_pad):
-    # each number divided among the pixels under its window
+    # each number divided by its window's count, and added to every pixel under it
     return ext.avg_pool2d_grad(
         dy, input_shape=input_shape, **windows, count_include_pad=count_include_pad
     )

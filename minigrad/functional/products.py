@@ -83,7 +83,7 @@ def _einsum_vjp(g, operands, operands_shape, needs, subscripts):
 
 
 def _einsum_rule(i, g, operands, shape, terms, result):
-    """The gradient by one operand is an einsum of the gradient and the other operands.
+    """The gradient for one operand is an einsum of the gradient and the other operands.
 
     Where an axis of the operand occurs nowhere else, it was summed, and its gradient repeats: that
     is a factor of ones. Where a letter stands twice in the operand, a diagonal was taken, and the

@@ -54,20 +54,22 @@ def max(x, *, axis=None, keepdims=False):
     return np.max(x, axis=_axes(np.shape(x), axis), keepdims=keepdims)
 
 
+max.vjp(x=lambda g, x, out, x_shape, axis: _share(g, x, out, x_shape, axis))
+
+
 @op
 def min(x, *, axis=None, keepdims=False):
     """The smallest number over `axis`; NaN wins. Equal ones share the gradient (as `amin`)."""
     return np.min(x, axis=_axes(np.shape(x), axis), keepdims=keepdims)
 
 
+min.vjp(x=lambda g, x, out, x_shape, axis: _share(g, x, out, x_shape, axis))
+
+
 def _share(g, x, out, x_shape, axis):
     """Divide the gradient of an extreme equally among those that reach it."""
     reach = x == _spread(out, x_shape, axis)
     return div(where(reach, _spread(g, x_shape, axis), 0.0), sum(reach, axis=axis, keepdims=True))
-
-
-for _extreme in (max, min):
-    _extreme.vjp(x=lambda g, x, out, x_shape, axis: _share(g, x, out, x_shape, axis))
 
 
 @op

@@ -203,6 +203,6 @@ def _hat(x, statistics):
 
 
 def _hat_vjp(g, x, statistics):
-    """The gradient by x of sum(g x^)."""
+    """The gradient of sum(g x^) with respect to x."""
     ones, sums = np.ones(x.shape[-1], x.dtype), _normalize_sums(g, x, statistics=statistics)
     return _normalize_input_grad(g, x, ones, sums, statistics=statistics)

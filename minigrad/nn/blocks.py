@@ -1,9 +1,9 @@
 """The blocks that 1×1 convolutions made possible. All take (N, H, W, in_channels).
 
-The 1×1 convolution, one matrix multiplication per image, mixes channels where the larger ones look
-around: NiN thinks with it, bottlenecks and Inception save work with it, and depthwise-separable
-blocks leave all mixing to it. Every convolution here keeps the size of the image, or divides it by
-the stride.
+The 1×1 convolution, one matrix multiplication over all pixels, mixes channels where the larger
+ones look around: NiN thinks with it, bottlenecks and Inception save work with it, and
+depthwise-separable blocks leave all mixing to it. Every convolution here keeps the size of the
+image, or divides it by the stride.
 """
 
 from __future__ import annotations

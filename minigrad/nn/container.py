@@ -15,6 +15,12 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(
+                    f"Sequential: expected modules, got {type(layer).__name__} at {position}; "
+                    "write Sequential(*layers) for a list of them"
+                )
         self.layers = list(layers)
 
     def named_members(self) -> Iterator[tuple[str, Tensor | Module]]:

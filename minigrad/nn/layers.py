@@ -81,6 +81,7 @@ class Conv2d(Module):
                 "Conv2d: groups expects a divisor of in_channels and out_channels, got "
                 f"groups={groups} for {in_channels} and {out_channels} channels"
             )
+        _check_activation("Conv2d", activation)
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.groups, self.activation = groups, activation
@@ -137,6 +138,7 @@ class BatchNorm2d(Module):
         activation: Activation = None,
     ) -> None:
         _check_positive("BatchNorm2d", channels=channels)
+        _check_activation("BatchNorm2d", activation)
         self.eps, self.momentum, self.activation = eps, momentum, activation
         self.weight = Parameter(np.ones(channels, np.float32))
         self.bias = Parameter(np.zeros(channels, np.float32))
@@ -165,5 +167,10 @@ class BatchNorm2d(Module):
 
 def _check_positive(layer: str, **sizes: int) -> None:
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{layer}: {name} expects a number >= 1, got {size}")
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{layer}: {name} expects an integer >= 1, got {size!r}")
+
+
+def _check_activation(layer: str, activation: Activation) -> None:
+    if activation not in (None, "relu"):
+        raise ValueError(f'{layer}: activation expects None or "relu", got {activation!r}')

@@ -286,6 +286,7 @@ def x4(*shape: int) -> mg.Tensor:
         (lambda: F.cross_entropy(x4(2, 3), np.array([0, 3])), "cross_entropy: .*label"),
         (lambda: F.cross_entropy(x4(2, 3), np.array([0, -3])), "cross_entropy: .*label"),
         (lambda: F.cross_entropy(x4(2, 3), np.array([0])), r"expected labels of shape \(2,\)"),
+        (lambda: F.cross_entropy(x4(2, 3), np.eye(2, 3, dtype=int)), "one-hot labels take argmax"),
         (lambda: F.cross_entropy(x4(2, 3), np.array([0, 1]), reduction="max"), '"mean", "sum" or'),
         (lambda: F.cross_entropy(x4(2, 3), np.array([0, 1]), label_smoothing=2), "from 0 to 1"),
         (
@@ -372,6 +373,16 @@ def test_running_statistics_may_change_before_backward() -> None:
     y.sum().backward()
     assert w.grad is not None
     assert w.grad.item() == 3.0
+
+
+def test_a_refused_batch_leaves_the_running_statistics_alone() -> None:
+    mean, var = np.zeros(3), np.ones(3)
+    x = mg.Tensor(np.random.default_rng(0).standard_normal((4, 5)))
+    for config in ({}, {"activation": "gelu"}):
+        with pytest.raises(ValueError, match="batch_norm: "):
+            F.batch_norm(x, np.ones(3), np.ones(3), mean, var, training=True, **config)
+        assert not mean.any()
+        assert (var == 1).all()
 
 
 def test_cross_entropy_ignores_rows() -> None:

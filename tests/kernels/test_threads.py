@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad_ext as ext
+from minigrad_ext import _waiting
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -216,3 +217,18 @@ def test_a_forked_child_computes_on_one_thread():
         print(run() == before, ext.get_num_threads())
     """
     assert run(program) == ["0"] * 2 + ["True", "3"]
+
+
+@pytest.mark.parametrize("theirs", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}])
+def test_how_long_threads_wait_is_set_for_loading_alone(monkeypatch, theirs):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with pytest.raises(KeyError), _waiting.briefly():
+        assert os.environ.get("GOMP_SPINCOUNT") == (theirs or {"GOMP_SPINCOUNT": "1000"}).get(
+            "GOMP_SPINCOUNT"
+        )
+        raise KeyError
+    assert dict(os.environ) == before
