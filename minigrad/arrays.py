@@ -57,13 +57,15 @@ def unbroadcast(g: Any, shape: tuple[int, ...], name: str) -> Any:
     The adjoint of broadcasting: what was used many times gets the sum of its gradients. `g` may be
     an array or a Tensor.
     """
+    if g.ndim < len(shape):  # assigned with more axes than the place had
+        g = g.reshape((1,) * (len(shape) - g.ndim) + g.shape)
     lead = g.ndim - len(shape)
-    stretched = [lead + i for i, n in enumerate(shape) if n == 1 != g.shape[lead + i]]
-    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[lead:], strict=True)):
+    if any(n not in (1, m) for n, m in zip(shape, g.shape[lead:], strict=True)):
         raise RuntimeError(
             f"backward: the derivative of {name} gave a gradient of shape {g.shape} for an input "
             f"of shape {shape}; a rule returns the input's shape, or one that it broadcasts to"
         )
+    stretched = [lead + i for i, n in enumerate(shape) if n == 1 != g.shape[lead + i]]
     return g.sum(axis=(*range(lead), *stretched)).reshape(shape)
 
 

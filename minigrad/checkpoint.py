@@ -7,6 +7,7 @@ from typing import Any
 
 from minigrad import random
 from minigrad.engine import Node, Op, Tensor, restore, wrap
+from minigrad.memory import clock, memory_of
 from minigrad.modes import modes, no_grad, switched
 
 
@@ -25,12 +26,19 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     """
     if not modes.recording:
         return function(*args)
-    state = random.get_state()
+    state, start = random.get_state(), next(clock)
     with no_grad():
         out = function(*args)
     if not isinstance(out, Tensor):
         raise TypeError(f"checkpoint: function must return one Tensor, got {type(out).__name__}")
-    return wrap(out.data, Replay(function, args, out, state))
+    if out.dtype.kind != "f":
+        return out
+    replay = Replay(function, args, out, state)
+    replay.index = start  # so that a change of the arguments by the function itself is noticed
+    if out.data.base is not None or out.memory is not None or any(out is x for x in args):
+        replay.memory = memory_of(out.node or out)
+        replay.memory.viewed = True
+    return wrap(out.data, replay)
 
 
 def _body(*args: Any) -> Any:
@@ -55,10 +63,9 @@ class Replay(Node):
 
     def gradients(self, g: Any, _wanted: Sequence[int], _create_graph: bool) -> Iterator[Any]:
         """Run the function again and yield its result's vertex, which the gradient belongs to."""
-        parents = self.parents or []
         args = [
             array if parent is None else restore(parent, array)
-            for parent, array in zip(parents, self.saved, strict=True)
+            for parent, array in zip(self.parents, self.saved, strict=True)
         ]
         now = random.get_state()
         random.set_state(self.state)

@@ -61,6 +61,8 @@ class Tensor(TensorMethods):
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.data = as_array(data.data if isinstance(data, Tensor) else data, dtype)
         self.grad = self.node = self.memory = self.hooks = None
+        if isinstance(data, Tensor) and self.data is data.data:
+            self.memory = memory_of(data.node or data)
         self.requires_grad = False
         if requires_grad:
             self.requires_grad_()
@@ -127,6 +129,9 @@ class Tensor(TensorMethods):
         """Tell the engine that `data` was changed in place, so that backward can refuse."""
         memory_of(self.node or self).changed = next(clock)
 
+    def __copy__(self) -> Self:
+        return type(self)(self, self.requires_grad)
+
     def __reduce__(self) -> Any:
         if self.node is not None:
             raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
@@ -171,16 +176,19 @@ class Op(Declaration):
             return out
         if type(out) is not np.ndarray:
             out = np.asarray(out)
+        kind = out.dtype.kind
+        if kind == "c":
+            raise TypeError(f"{self.name}: the result is complex, which is not supported")
         memory = None
-        if out.base is not None or out is arrays[0]:
+        if out.base is not None or any(out is array for array in arrays):
             memory = viewed_memory(out, arrays, parents)
         if modes.anomaly:
             check_finite(out, self.name, arrays)
         node = None
-        if mask and modes.recording:
+        if mask and modes.recording and kind == "f":  # there are no gradients of integers
             node = self._record(mask, arrays, parents, out, residuals, config)
-            if node is not None and memory is not None:
-                node.memory, memory.viewed = memory, True
+            if node is not None:
+                node.memory = memory
         return wrap(out, node, memory)
 
     def _record(
@@ -225,6 +233,7 @@ class Node:
 
     hooks: Hooks | None = None
     memory: Memory | None = None
+    freed = False
     config: dict[str, Any]
     residuals: Sequence[Any] = ()
     shapes: Sequence[Any] = ()
@@ -234,7 +243,7 @@ class Node:
         self, op: Op, parents: list[Any], wanted: tuple[int, ...], saved: list[Any], out: np.ndarray
     ) -> None:
         self.op = op
-        self.parents: list[Any] | None = parents  # per input: its node, the leaf itself, or None
+        self.parents = parents  # per input: its node, the leaf itself, or None
         self.wanted = wanted  # the positions that get a gradient
         self.saved = saved  # per input: its array, or None where no rule names it
         self.shape = out.shape
@@ -243,8 +252,8 @@ class Node:
 
     def gradients(self, g: Any, wanted: Sequence[int], create_graph: bool) -> Iterator[Any]:
         """Apply the rules to `g`: yield (parent, its gradient) for each wanted input."""
-        parents = self.parents or []
-        source = self._as_tensors(parents) if create_graph else self
+        parents = self.parents
+        source = self._as_tensors() if create_graph else self
         if self.op.joint:
             needs = tuple(i in wanted for i in range(len(parents)))
             joint = self.op.joint(g, source, needs)
@@ -257,6 +266,11 @@ class Node:
 
     def _fit(self, partial: Any, parent: Any) -> Any:
         """A gradient has the shape and the dtype of what it is a gradient of."""
+        if partial is None:
+            raise RuntimeError(
+                f"backward: the derivative of {self.op.name} gave None for an input of shape "
+                f"{parent.shape} that requires a gradient; its rule returns the gradient"
+            )
         if not isinstance(partial, np.ndarray | Tensor):
             partial = np.asarray(partial)  # NumPy makes scalars of arrays without axes
         if modes.anomaly:
@@ -265,24 +279,24 @@ class Node:
             partial = unbroadcast(partial, parent.shape, self.op.name)
         return partial if partial.dtype == parent.dtype else partial.astype(parent.dtype)
 
-    def _as_tensors(self, parents: list[Any]) -> Node:
+    def _as_tensors(self) -> Node:
         """The same node with tensors for arrays, so that what its rules do is recorded too."""
         twin = Node.__new__(Node)
         vars(twin).update(vars(self))
         twin.saved = [
             array if parent is None or array is None else restore(parent, array)
-            for parent, array in zip(parents, self.saved, strict=True)
+            for parent, array in zip(self.parents, self.saved, strict=True)
         ]
         twin.out = None if self.out is None else restore(self, self.out)  # type: ignore[assignment]
         return twin
 
     def leading_to(self, needed: set[Any]) -> tuple[int, ...]:
         """The positions of the wanted inputs that are among the needed."""
-        return tuple(i for i in self.wanted if self.parents and self.parents[i] in needed)
+        return tuple(i for i in self.wanted if self.parents[i] in needed)
 
     def check(self) -> None:
         """Refuse if the graph was freed, or if an array that is needed was changed since."""
-        if self.parents is None:
+        if self.freed:
             raise RuntimeError(
                 f"backward: the graph was freed by an earlier backward (at {self.op.name}); pass "
                 "retain_graph=True to the earlier one, or compute the result again"
@@ -298,8 +312,8 @@ class Node:
                 )
 
     def free(self) -> None:
-        """Let go of everything that was kept for backward."""
-        self.parents, self.saved, self.out, self.residuals = None, [], None, ()
+        """Let go of all arrays that were kept for backward."""
+        self.freed, self.saved, self.out, self.residuals, self.config = True, [], None, (), {}
 
 
 def walk(  # noqa: C901 - the chain rule in one piece
@@ -365,12 +379,10 @@ def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
         vertex = stack.pop()
         if vertex is not None and vertex not in found:
             found.add(vertex)
-            if isinstance(vertex, Node) and vertex not in goals:
-                stack.extend(vertex.parents or ())
+            if isinstance(vertex, Node):
+                stack.extend(vertex.parents)
     needed = found & goals
     for vertex in sorted((v for v in found if isinstance(v, Node)), key=lambda node: node.index):
-        if vertex.parents is None and vertex not in goals:
-            vertex.check()  # the path was freed
         if vertex.leading_to(needed):
             needed.add(vertex)
     return needed

@@ -28,8 +28,8 @@ def update(x: Any, op: Op, *operands: Any, **config: Any) -> Any:
         )
     if recorded and memory.viewed:
         raise RuntimeError(
-            f"{op.name}: cannot record an in-place change of memory that a recorded view "
-            "(reshape, transpose, x[...]) shares; write x = x + y instead"
+            f"{op.name}: cannot record an in-place change of memory that a view (reshape, "
+            "transpose, x[...]) shares; write x = x + y instead"
         )
     if not x.data.flags.writeable:
         raise ValueError(f"{op.name}: cannot change a read-only array in place; copy it first")
@@ -43,6 +43,6 @@ def update(x: Any, op: Op, *operands: Any, **config: Any) -> Any:
     np.copyto(x.data, after.data, casting="same_kind")
     memory.changed = next(clock)
     if after.node is not None:
-        after.node.memory = memory
+        after.node.memory, after.node.dtype = memory, x.data.dtype
         x.node, x.requires_grad = after.node, True
     return x

@@ -20,7 +20,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.changed = 0  # when it was last written to
-        self.viewed = False  # whether a recorded view of it was made
+        self.viewed = False  # whether a view of it was made
 
 
 def memory_of(vertex: Any) -> Memory:
@@ -32,8 +32,10 @@ def memory_of(vertex: Any) -> Memory:
 
 
 def viewed_memory(out: np.ndarray, arrays: Sequence[Any], owners: Sequence[Any]) -> Memory | None:
-    """The memory that `out` shares with one of the arrays, whose vertices are the owners."""
+    """The memory that `out` shares with one of the arrays, each with its owner in the graph."""
     for array, owner in zip(arrays, owners, strict=True):
         if owner is not None and np.may_share_memory(out, array):
-            return memory_of(owner)
+            memory = memory_of(owner)
+            memory.viewed = True
+            return memory
     return None

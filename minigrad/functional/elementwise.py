@@ -70,9 +70,16 @@ def pow(x, y):
 
 
 pow.vjp(
-    x=lambda g, x, y: where(y == 0, 0.0, g * y * pow(x, where(y == 0, 1.0, sub(y, 1.0)))),
+    x=lambda g, x, y: _pow_base(g, x, y),
     y=lambda g, x, y, out: where((y >= 0) & (x == 0), 0.0, g * out * log(x)),
 )
+
+
+def _pow_base(g, x, y):
+    """g y x^(y - 1), and 0 where y is 0."""
+    if isinstance(y, int | float):
+        return g * (y * pow(x, y - 1)) if y else g * 0.0
+    return where(y == 0, 0.0, g * y * pow(x, where(y == 0, 1.0, y - 1.0)))
 
 
 @op

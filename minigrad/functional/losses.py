@@ -122,7 +122,7 @@ def cross_entropy(logits, labels, *, label_smoothing=0.0, ignore_index=-100, red
     rows = reshape(logits, shape=(labels.size, shape[-1]))
     losses = _cross_entropy(
         rows,
-        labels=labels.reshape(-1),
+        labels=labels.reshape(-1).copy(),  # backward needs them unchanged
         label_smoothing=float(label_smoothing),
         ignore_index=ignore_index,
     )

@@ -131,7 +131,9 @@ class TensorMethods:
         return reductions.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return elementwise.sqrt(self.var(axis, ddof, keepdims))
+        var = self.var(axis, ddof, keepdims)
+        flat = var == 0  # where the slope of the square root is Inf, and 0 is meant
+        return elementwise.where(flat, 0.0, elementwise.sqrt(elementwise.where(flat, 1.0, var)))
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return reductions.max(self, axis=axis, keepdims=keepdims)

@@ -9,7 +9,7 @@ import numpy as np
 import minigrad_ext as ext
 from minigrad.engine import op
 from minigrad.functional.elementwise import add
-from minigrad.functional.shapes import reshape, transpose
+from minigrad.functional.shapes import broadcast_to, reshape, transpose
 
 
 @op
@@ -104,7 +104,10 @@ def _einsum_rule(i, g, operands, shape, terms, result):
             factors.append((np.ones(length, dtype=g.dtype), letter))
         target += letter
     inputs = ",".join([*sources, *(letters for _, letters in factors)])
-    return _einsum(g, *others, *(x for x, _ in factors), subscripts=f"{inputs}->{target}")
+    out = _einsum(g, *others, *(x for x, _ in factors), subscripts=f"{inputs}->{target}")
+    # Along an axis where the other operands have length 1, every number gets the same.
+    wide = np.broadcast_shapes(out.shape, shape)
+    return out if out.shape == wide else broadcast_to(out, shape=wide)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -85,7 +85,8 @@ def _concatenate_vjp(g, arrays_shape, axis):
 
 def concatenate(*arrays, axis=0):
     """Arrays, or one sequence of them, one behind another along `axis`."""
-    return _concatenate(*_sequence("concatenate", arrays), axis=axis)
+    arrays, axis = _sequence("concatenate", arrays, axis)
+    return _concatenate(*arrays, axis=axis)
 
 
 @op
@@ -100,7 +101,8 @@ def _stack_vjp(g, arrays_shape, axis):
 
 def stack(*arrays, axis=0):
     """Arrays, or one sequence of them, all of one shape, along a new axis."""
-    return _stack(*_sequence("stack", arrays), axis=axis)
+    arrays, axis = _sequence("stack", arrays, axis)
+    return _stack(*arrays, axis=axis)
 
 
 def split(x, indices_or_sections, *, axis=0):
@@ -118,12 +120,13 @@ def split(x, indices_or_sections, *, axis=0):
     return [_along(x, axis, slice(a, b)) for a, b in itertools.pairwise(cuts)]
 
 
-def _sequence(name, arrays):
-    if len(arrays) == 1 and isinstance(arrays[0], list | tuple):
-        arrays = arrays[0]
+def _sequence(name, arrays, axis):
+    """The arrays one by one, whether or not they came as one list, with the axis behind it."""
+    if arrays and isinstance(arrays[0], list | tuple):
+        arrays, axis = arrays[0], arrays[1] if len(arrays) > 1 else axis
     if not arrays:
         raise ValueError(f"{name}: expected at least one array, got none; pass one or more")
-    return arrays
+    return arrays, axis
 
 
 def _along(x, axis, part):
@@ -183,7 +186,8 @@ def getitem(x, index):
 
 
 def plain_index(index):
-    """An index with arrays for the tensors in it."""
+    """An index with arrays for the tensors in it; copies, because backward needs them unchanged."""
     if isinstance(index, tuple):
         return tuple([plain_index(part) for part in index])
-    return index.data if isinstance(index, Tensor) else index
+    index = index.data if isinstance(index, Tensor) else index
+    return index.copy() if isinstance(index, np.ndarray) else index

@@ -132,7 +132,7 @@ class TestDamagedFile:
         cache.mkdir(parents=True)
         path = cache / f"{TRAIN_IMAGES}{suffix}"
         path.write_bytes(b"damaged")
-        with pytest.raises(ValueError, match=rf"{path.name} .*not an IDX file; it is deleted"):
+        with pytest.raises(ValueError, match=rf"{path.name} .*not an IDX file; it was deleted"):
             mnist("train")
         assert list(cache.iterdir()) == []
         check_small(small_mnist)

@@ -95,3 +95,31 @@ def test_under_no_grad_it_is_a_plain_call() -> None:
 def test_result_must_be_one_tensor() -> None:
     with pytest.raises(TypeError, match="checkpoint: function must return one Tensor, got tuple"):
         mg.checkpoint(lambda h: (h, h), mg.Tensor([1.0], requires_grad=True))
+
+
+def test_a_function_that_changes_its_argument_is_refused() -> None:
+    def careless(h: mg.Tensor) -> mg.Tensor:
+        h += 1.0
+        return h * h
+
+    h = mg.Tensor([1.0, 2.0], requires_grad=True) * 1.0
+    y = mg.checkpoint(careless, h)
+    with pytest.raises(RuntimeError, match="derivative of checkpoint needs was changed in place"):
+        y.sum().backward()
+
+
+def test_a_result_that_is_a_view_of_the_argument_shares_its_version() -> None:
+    w = mg.Tensor([1.0, 2.0], requires_grad=True)
+    x = mg.Tensor([3.0, 4.0])
+    for function in (lambda h: h, lambda h: h[:]):
+        q = x * w
+        y = mg.checkpoint(function, x)
+        with mg.no_grad():
+            y += 5.0
+        with pytest.raises(RuntimeError, match="derivative of mul needs was changed in place"):
+            q.sum().backward()
+
+
+def test_integer_results_have_no_gradient() -> None:
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    assert not mg.checkpoint(F.argmax, x).requires_grad

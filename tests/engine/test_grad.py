@@ -66,3 +66,31 @@ def test_hessian_vector_product_against_by_hand() -> None:
     (hv,) = mg.grad((g * v).sum(), x)
     assert hv is not None
     assert hv.tolist() == [6 * 3 + 5.0, 3 + 12 * 5.0]
+
+
+def test_grad_goes_on_through_an_input() -> None:
+    x = leaf(1.0, 2.0)
+    h = x * 2.0
+    y = h * 3.0
+    z = (y * y).sum() + x.sum()
+    gy, gx = mg.grad(z, [y, x])
+    assert gy is not None
+    assert gx is not None
+    assert gy.tolist() == [12.0, 24.0]
+    assert gx.tolist() == [73.0, 145.0]
+    z = (x * x).sum()
+    gz, gx = mg.grad([z, z * 3.0], [z, x])
+    assert gz is not None
+    assert gx is not None
+    assert (gz.item(), gx.tolist()) == (4.0, [8.0, 16.0])
+
+
+def test_a_freed_branch_that_is_not_needed_does_no_harm() -> None:
+    x, w = leaf(2.0), leaf(5.0)
+    a = x * x
+    (a * 3.0).backward()
+    (g,) = mg.grad(a * w, w)
+    assert g is not None
+    assert g.item() == 4.0
+    with pytest.raises(RuntimeError, match=r"freed by an earlier backward \(at mul\)"):
+        mg.grad(a * w, x)

@@ -137,3 +137,38 @@ def test_rule_of_wrong_shape_names_the_op() -> None:
 def test_errors_of_bodies_name_the_op(call, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
         call(leaf(1.0, 2.0))
+
+
+@pytest.mark.parametrize("x", [mg.Tensor(1.0), mg.Tensor([1.0]), mg.Tensor([1.0, 2.0])])
+def test_rule_that_returns_none(x: mg.Tensor) -> None:
+    @mg.op
+    def forgetful(x):  # type: ignore[no-untyped-def]
+        return 2 * x
+
+    forgetful.vjp(x=lambda g: None)
+    with pytest.raises(RuntimeError, match="derivative of forgetful gave None for an input"):
+        forgetful(mg.Tensor(x.data, requires_grad=True)).sum().backward()
+
+
+def test_complex_results_are_refused() -> None:
+    with pytest.raises(TypeError, match="mul: the result is complex"):
+        leaf(1.0) * np.array([1j])
+
+
+def test_integer_results_do_not_require_a_gradient() -> None:
+    x, counts = leaf(1.5, 2.5), mg.Tensor(np.zeros(2, int))
+    assert not x.astype(int).requires_grad
+    counts[:] = x
+    assert not counts.requires_grad
+
+
+def test_a_rule_may_return_a_python_number() -> None:
+    @mg.op
+    def shifted(x):  # type: ignore[no-untyped-def]
+        return x + 1
+
+    shifted.vjp(x=lambda g: 1.0)
+    x = leaf(5.0)
+    shifted(x).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0]

@@ -233,6 +233,20 @@ CASES = [
         lambda x, v: np.column_stack([x[:, 0], v, x[:, 2:]]),
         (A, normal(3)),
     ),
+    Case(
+        "setitem",
+        lambda x, v: F.setitem(x, v, index=0),
+        lambda x, v: np.vstack([v, x[1:]]),
+        (A, normal(1, 4)),
+        "more axes",
+    ),
+    Case(
+        "concatenate",
+        lambda x, y: F.concatenate([x, y], 1),
+        lambda x, y: np.hstack([x, y]),
+        (A, B),
+        "axis",
+    ),
     # products
     Case("matmul", F.matmul, np.matmul, (A, normal(4, 5))),
     Case("matmul", F.matmul, np.matmul, (normal(2, 1, 3, 4), normal(5, 4, 2)), "batch"),
@@ -270,6 +284,13 @@ CASES = [
         np.matmul,
         (normal(2, 1, 3, 4), normal(5, 4, 2)),
         "dots",
+    ),
+    Case(
+        "einsum",
+        lambda x, y: F.einsum("ij,jk->ik", x, y),
+        lambda x, y: x * y.sum(0),
+        (COLUMN, A),
+        "length 1",
     ),
     # losses
     Case("softmax", F.softmax, softmax, (A,)),

@@ -42,6 +42,7 @@ def slopes(function: Any, *inputs: Any) -> list[list[float]]:
         (lambda x: F.where(np.array([True, False]), x, 1 / x), [[4, 2]], [[1, -0.25]]),
         (lambda x: F.where(np.array([True]), x, 1 / x), [[0]], [[NAN]]),  # 1 + 0 * Inf
         (lambda x: F.logsumexp(x), [[-INF, 0.0]], [[0, 1]]),
+        (lambda x: x.std(), [[2.0, 2.0]], [[0, 0]]),
         (lambda x: x[np.array([0, 0, 2])], [[1, 2, 3]], [[2, 0, 1]]),
     ],
 )
