@@ -8,7 +8,7 @@ from typing import Any
 from minigrad import random
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
-from minigrad.modes import modes, no_grad, switched
+from minigrad.modes import Switched, modes, no_grad
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -70,7 +70,7 @@ class Replay(Node):
         now = random.get_state()
         random.set_state(self.state)
         try:
-            with switched(recording=True, replaying=True):
+            with Switched(recording=True, replaying=True):
                 out = self.function(*args)
         finally:
             random.set_state(now)

@@ -20,7 +20,7 @@ import numpy as np
 from minigrad.arrays import PLAIN, as_array, as_operand, check_finite, named_error, unbroadcast
 from minigrad.declaration import Declaration
 from minigrad.memory import Memory, clock, memory_of, viewed_memory
-from minigrad.modes import modes, switched
+from minigrad.modes import Switched, modes
 
 if TYPE_CHECKING:
     # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
@@ -343,7 +343,7 @@ def walk(  # noqa: C901 - the chain rule in one piece
             if isinstance(vertex, Node):
                 heapq.heappush(waiting, (-vertex.index, vertex))
 
-    with switched(recording=create_graph), np.errstate(all="ignore"):
+    with Switched(recording=create_graph), np.errstate(all="ignore"):
         for output, seed in zip(outputs, seeds, strict=True):
             arrive(output.node or output, seed if create_graph else seed.data)
         while waiting:

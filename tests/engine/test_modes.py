@@ -33,6 +33,22 @@ def test_no_grad_as_context_and_decorator() -> None:
     assert (x * 2.0).requires_grad
 
 
+def test_no_grad_can_be_used_again_and_within_itself() -> None:
+    quiet = mg.no_grad()
+    for _ in range(2):
+        with quiet, quiet:
+            assert not mg.is_grad_enabled()
+        assert mg.is_grad_enabled()
+
+
+def test_no_grad_on_a_generator_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="batches: a generator function cannot be decorated"):
+
+        @mg.no_grad()
+        def batches():  # type: ignore[no-untyped-def]
+            yield 1
+
+
 def test_no_grad_ends_with_an_exception() -> None:
     with pytest.raises(KeyError), mg.no_grad():
         raise KeyError
