@@ -79,9 +79,7 @@ def check_finite(array: Any, name: str, inputs: Any = ()) -> None:
 
 
 def _is_finite(value: Any) -> bool:
-    array = np.asarray(
-        getattr(value, "data", value) if not isinstance(value, np.ndarray) else value
-    )
+    array = np.asarray(value)
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.arrays import PLAIN, as_array, as_operand, check_finite, named_error, unbroadcast
 from minigrad.declaration import Declaration
-from minigrad.memory import Memory, clock, memory_of, viewed_memory
+from minigrad.memory import Memory, clock, is_one_of, memory_of, viewed_memory
 from minigrad.modes import Switched, modes
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Op(Declaration):
         if kind == "c":
             raise TypeError(f"{self.name}: the result is complex, which is not supported")
         memory = None
-        if out.base is not None or any(out is array for array in arrays):
+        if out.base is not None or is_one_of(out, arrays):
             memory = viewed_memory(out, arrays, parents)
         if modes.anomaly:
             check_finite(out, self.name, arrays)
@@ -274,7 +274,8 @@ class Node:
         if not isinstance(partial, np.ndarray | Tensor):
             partial = np.asarray(partial)  # NumPy makes scalars of arrays without axes
         if modes.anomaly:
-            check_finite(partial, f"the derivative of {self.op.name}")
+            array = partial.data if isinstance(partial, Tensor) else partial
+            check_finite(array, f"the derivative of {self.op.name}")
         if partial.shape != parent.shape:
             partial = unbroadcast(partial, parent.shape, self.op.name)
         return partial if partial.dtype == parent.dtype else partial.astype(parent.dtype)

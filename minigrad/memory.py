@@ -31,6 +31,14 @@ def memory_of(vertex: Any) -> Memory:
     return memory
 
 
+def is_one_of(out: np.ndarray, arrays: Sequence[Any]) -> bool:
+    """Whether `out` is one of the arrays itself; `in` would compare their numbers."""
+    for array in arrays:  # noqa: SIM110 - any() takes three times as long, and every op asks
+        if array is out:
+            return True
+    return False
+
+
 def viewed_memory(out: np.ndarray, arrays: Sequence[Any], owners: Sequence[Any]) -> Memory | None:
     """The memory that `out` shares with one of the arrays, each with its owner in the graph."""
     for array, owner in zip(arrays, owners, strict=True):

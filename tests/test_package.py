@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -95,7 +94,6 @@ def run_example(name: str, *options: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", "")},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

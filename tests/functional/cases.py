@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ class Case:
     inputs: tuple[Any, ...]
     note: str = ""
     smooth: bool = True  # whether derivatives exist (and are checked) at these inputs
-    fixed: tuple[Any, ...] = field(default=())
 
     @property
     def id(self) -> str:
