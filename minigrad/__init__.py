@@ -12,7 +12,7 @@ from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
 from minigrad.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from minigrad.random import default_rng, manual_seed
-from minigrad_ext import get_num_threads, kernels, set_num_threads
+from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "data",
     "default_rng",
     "detect_anomaly",
+    "empty_cache",
     "enable_grad",
     "functional",
     "get_num_threads",

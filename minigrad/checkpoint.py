@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from minigrad import random
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
@@ -35,7 +37,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         return out
     replay = Replay(function, args, out, state)
     replay.index = start  # so that a change of the arguments by the function itself is noticed
-    if out.data.base is not None or out.memory is not None or any(out is x for x in args):
+    is_view = isinstance(out.data.base, np.ndarray)
+    if is_view or out.memory is not None or any(out is x for x in args):
         replay.memory = memory_of(out.node or out)
         replay.memory.viewed = True
     return wrap(out.data, replay)

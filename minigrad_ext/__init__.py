@@ -16,6 +16,7 @@ from . import _waiting, reference
 with _waiting.briefly():
     from . import conv, elementwise, loss, norm, pool
     from . import matmul as _matmul
+    from .allocator import empty_cache, new_array
     from .blas import config
     from .threads import get_num_threads, set_num_threads
 
@@ -31,6 +32,7 @@ __all__ = [
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "current_kernels",
+    "empty_cache",
     "erf",
     "get_num_threads",
     "kernels",
@@ -38,6 +40,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool2d_grad",
+    "new_array",
     "relu",
     "relu_grad",
     "set_num_threads",
@@ -48,7 +51,8 @@ __all__ = [
 # ---------------------------------------------------------------------------------------- the dial
 
 _blas = SimpleNamespace()
-for _module in (conv, elementwise, loss, _matmul, norm, pool):
+_modules = (conv, elementwise, loss, _matmul, norm, pool)
+for _module in _modules:
     vars(_blas).update(vars(_module))
 
 _IMPLEMENTATIONS = {"auto": _blas, "blas": _blas, "reference": reference}

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .geometry import Padding, Pair, Shape
 
@@ -19,6 +19,10 @@ def current_kernels() -> str: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def config() -> dict[str, str]: ...
+
+# Memory: uninitialised, from what other arrays left behind; and giving that back to the system.
+def new_array(shape: Shape, dtype: DTypeLike) -> Array: ...
+def empty_cache() -> None: ...
 
 # Convolution: x (N, H, W, C_in), w (kh, kw, C_in // groups, C_out), g (N, OH, OW, C_out).
 def conv2d(x: Array, w: Array, b: Array | None, *, stride: Pair, padding: Padding, dilation: Pair,

@@ -31,6 +31,7 @@ from .blas cimport gemm, preferred_rows, threads_for_products
 from .simd cimport avx2_void
 from .window cimport Axis, Tile, Window
 
+from .allocator import new_array
 from .blas import check_dimensions
 from .geometry import conv_output_size
 
@@ -112,11 +113,6 @@ def conv2d_weight_grad(g, x, *, weight_shape, stride, padding, dilation, groups)
     start = [-before for before, _ in padding]
     weight_grad(g, x, parts, stride=stride, start=start, step=dilation, groups=groups)
     return np.add.reduce(parts, axis=0, out=new_array(weight_shape, g.dtype))
-
-
-def new_array(shape, dtype):
-    """Where every result and all scratch comes from, uninitialised."""
-    return np.empty(shape, dtype)
 
 
 # --------------------------------------------------------------------------- the loops over tiles

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ._checks import label_values
+from .allocator import new_array
 
 from .parallel cimport threads_for
 
@@ -38,7 +39,7 @@ def softmax_cross_entropy(
 ):
     cdef Py_ssize_t M = logits.shape[0], C = logits.shape[1], row, bad = 0
     cdef int threads = threads_for(EXP * M * C)
-    losses_array = np.empty(M, np.float32 if floating is float else np.float64)
+    losses_array = new_array((M,), np.float32 if floating is float else np.float64)
     cdef floating[::1] losses = losses_array
     if M == 0:
         return losses_array
@@ -102,7 +103,7 @@ def softmax_cross_entropy_grad(
 ):
     cdef Py_ssize_t M = logits.shape[0], C = logits.shape[1], row, bad = 0
     cdef int threads = threads_for(EXP * M * C)
-    dlogits_array = np.empty((M, C), np.float32 if floating is float else np.float64)
+    dlogits_array = new_array((M, C), np.float32 if floating is float else np.float64)
     cdef floating[:, ::1] dlogits = dlogits_array
     if M == 0:
         return dlogits_array

@@ -10,6 +10,7 @@ from cython.parallel cimport prange
 
 from .blas cimport gemm, preferred_rows, threads_for_products
 
+from .allocator import new_array
 from .blas import check_dimensions
 
 cdef enum:
@@ -19,7 +20,7 @@ cdef enum:
 def matmul(a, b):
     *leading, K = a.shape
     *_, K, N = b.shape
-    c = np.empty((*leading, N), a.dtype)
+    c = new_array((*leading, N), a.dtype)
     (a, a_order), (b, b_order) = readable(a), readable(b)
     multiply(stack(a), stack(b), stack(c), a_order, b_order)
     return c

@@ -12,6 +12,8 @@ from cython cimport floating
 from cython.parallel cimport prange
 from libc.string cimport memset
 
+from .allocator import new_array
+
 from .parallel cimport threads_for
 from .simd cimport avx2_void
 
@@ -120,7 +122,7 @@ cdef avx2_void _merge(
 
 
 def batch_norm(x, mean, inv_std, weight, bias, *, bint relu):
-    y = np.empty(x.shape, x.dtype)
+    y = new_array(x.shape, x.dtype)
     _normalize(_pixels(x), mean, inv_std * weight, bias, _pixels(y), relu)
     return y
 
@@ -211,7 +213,7 @@ cdef avx2_void _chunk_sums(
 
 
 def batch_norm_input_grad(g, x, mean, inv_std, weight, sums):
-    dx = np.empty(x.shape, x.dtype)
+    dx = new_array(x.shape, x.dtype)
     pixels = _pixels(x)
     # The terms that depend on the channel alone: dx = scale * g + slope * (x - mean) + offset.
     scale = weight * inv_std

@@ -11,6 +11,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy, memset
 
 from ._checks import index_values
+from .allocator import new_array
 from .geometry import pool_output_size
 
 from .parallel cimport threads_for
@@ -65,8 +66,8 @@ def max_pool2d(
     cdef Py_ssize_t N = x.shape[0], H = x.shape[1], W = x.shape[2], C = x.shape[3]
     cdef Geometry geo = geometry(H, W, C, kernel_size, stride, padding, ceil_mode)
     shape = (N, geo.OH, geo.OW, C)
-    y_array = np.empty(shape, np.float32 if floating is float else np.float64)
-    index_array = np.empty(shape, np.int32)
+    y_array = new_array(shape, np.float32 if floating is float else np.float64)
+    index_array = new_array(shape, np.int32)
     cdef floating[:, :, :, ::1] y = y_array
     cdef int[:, :, :, ::1] index = index_array
     cdef Py_ssize_t rows = N * geo.OH, row
@@ -126,7 +127,7 @@ def max_pool2d_grad(
     if N * P * C == 0 or HW == 0:
         index_values("max_pool2d_grad", np.asarray(index), HW)
         return np.zeros(input_shape, np.float32 if floating is float else np.float64)
-    dx_array = np.empty(input_shape, np.float32 if floating is float else np.float64)
+    dx_array = new_array(input_shape, np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] dx = dx_array
     with nogil:
         if threads == 1:
@@ -163,7 +164,7 @@ def max_pool2d_gather(const floating[:, :, :, ::1] x, const int[:, :, :, ::1] in
     cdef Py_ssize_t N = x.shape[0], HW = x.shape[1] * x.shape[2], C = x.shape[3]
     cdef Py_ssize_t P = index.shape[1] * index.shape[2], n, bad = 0
     cdef int threads = threads_for(N * P * C)
-    y_array = np.empty(
+    y_array = new_array(
         (N, index.shape[1], index.shape[2], C), np.float32 if floating is float else np.float64
     )
     cdef floating[:, :, :, ::1] y = y_array
@@ -214,7 +215,7 @@ def avg_pool2d(
 ):
     cdef Py_ssize_t N = x.shape[0], H = x.shape[1], W = x.shape[2], C = x.shape[3]
     cdef Geometry geo = geometry(H, W, C, kernel_size, stride, padding, ceil_mode)
-    y_array = np.empty((N, geo.OH, geo.OW, C), np.float32 if floating is float else np.float64)
+    y_array = new_array((N, geo.OH, geo.OW, C), np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] y = y_array
     cdef Py_ssize_t rows = N * geo.OH, row
     cdef int threads = threads_for(N * H * W * C)
@@ -270,7 +271,7 @@ def avg_pool2d_grad(
     cdef int threads
     N, H, W, C = input_shape
     cdef Geometry geo = geometry(H, W, C, kernel_size, stride, padding, ceil_mode)
-    dx_array = np.empty(input_shape, np.float32 if floating is float else np.float64)
+    dx_array = new_array(input_shape, np.float32 if floating is float else np.float64)
     cdef floating[:, :, :, ::1] dx = dx_array
     threads = threads_for(N * H * W * C)
     if N == 0 or C == 0:

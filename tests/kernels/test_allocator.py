@@ -1,0 +1,264 @@
+"""Memory for results: lent again when it comes back, to one array at a time, and within bounds."""
+
+import functools
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import minigrad_ext as ext
+
+SHAPE = (100, 1000)  # of float32: 400 kB
+PRELUDE = """
+import gc, os, sys
+import numpy as np
+import minigrad as mg
+import minigrad_ext as ext
+from minigrad_ext.allocator import held
+MB = 2**20
+def arrays(n, megabytes=1):
+    return [ext.new_array((megabytes * MB // 4,), np.float32) for _ in range(n)]
+"""
+
+
+def run(program, **variables):
+    """Run a program in a process of its own, whose pool is empty."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(program)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def succeed(program, **variables):
+    done = run(program, **variables)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+
+
+def address(array):
+    return array.ctypes.data
+
+
+# -------------------------------------------------------------------------------------- the arrays
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i4"])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 10**6), (7,), SHAPE, (3, 70001)], ids=str)
+def test_it_is_a_plain_array_that_can_be_written(shape, kind):
+    array = ext.new_array(shape, kind)
+    assert type(array) is np.ndarray
+    assert (array.shape, array.dtype) == (shape, np.dtype(kind))
+    assert array.flags.carray
+    array[...] = 3
+    assert (array == 3).all()
+    if array.size > 10**4:
+        assert address(array) % 64 == 0
+
+
+def test_memory_is_lent_again_the_latest_first():
+    first, second = ext.new_array(SHAPE, np.float32), ext.new_array(SHAPE, np.float32)
+    came_back = address(first), address(second)
+    assert came_back[0] != came_back[1]
+    del first
+    del second
+    again = ext.new_array(SHAPE, np.float32), ext.new_array(SHAPE, np.float32)
+    assert (address(again[1]), address(again[0])) == came_back
+
+
+def test_memory_is_not_lent_while_a_view_of_it_lives():
+    array = ext.new_array(SHAPE, np.float32)
+    array[...] = 1
+    view = array[::2, 5:].T
+    del array
+    other = ext.new_array(SHAPE, np.float32)
+    other[...] = 2
+    assert (view == 1).all()
+
+
+@pytest.mark.parametrize("part", [0.5, 0.85, 0.9, 1.01])
+def test_memory_is_lent_to_arrays_of_about_its_size_only(part):
+    program = f"""
+        arrays(1)
+        size = int({part} * MB)
+        b = ext.new_array((size,), np.uint8)
+        assert b.size == size
+        pages = -(-size // 4096) * 4096
+        assert held()[0] == (pages if {part} != 0.9 else MB), held()
+    """
+    succeed(program)
+
+
+def test_results_of_kernels_are_lent_memory():
+    x = np.ones((4, 28, 28, 64), np.float32)
+    y = ext.relu(x)
+    was = address(y)
+    del y
+    assert address(ext.relu(x)) == was
+
+
+def test_what_came_from_the_pool_may_be_changed_in_place():
+    pool = functools.partial(mg.functional.avg_pool2d, kernel_size=1)
+    x = mg.Tensor(np.ones((4, 28, 28, 64), np.float32), requires_grad=True)
+    for y in pool(x), mg.checkpoint(pool, x):
+        y *= 2
+        y.sum().backward()
+    assert (x.grad.data == 4).all()
+
+
+# --------------------------------------------------------------------------------------- the bounds
+
+
+def test_no_more_is_held_than_was_lent_at_once_and_an_eighth():
+    program = """
+        a = arrays(10)
+        del a
+        assert held() == (0, 10 * MB)
+        b = arrays(3, megabytes=2)  # fits none of what is kept
+        lent, kept = held()
+        assert lent == 6 * MB and 0 < kept <= 10 * MB * 9 // 8 - lent, held()
+        c = arrays(20)
+        assert held() == (26 * MB, 0) or held()[1] <= 26 * MB // 8, held()
+    """
+    succeed(program)
+
+
+def test_a_high_point_long_ago_counts_no_more():
+    program = """
+        a = arrays(50)
+        del a
+        assert held() == (0, 50 * MB)
+        for _ in range(2 * 4096):
+            arrays(1)
+        assert held() == (0, MB), held()
+    """
+    succeed(program)
+
+
+def test_no_more_is_kept_than_the_limit():
+    program = """
+        a = arrays(10)
+        del a
+        assert held() == (0, 4 * MB), held()
+    """
+    succeed(program, MINIGRAD_CACHE_MB="4")
+
+
+def test_the_cache_can_be_emptied():
+    program = """
+        from pathlib import Path
+        resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        a = arrays(100)
+        for array in a:
+            array[...] = 1
+        del a, array
+        if sys.platform == "linux":
+            before = resident()
+        mg.empty_cache()
+        assert held() == (0, 0)
+        if sys.platform == "linux":
+            assert before - resident() > 90 * MB
+    """
+    succeed(program)
+
+
+def test_the_pool_can_be_switched_off():
+    program = """
+        a, = arrays(1)
+        assert a.base is None and held() == (0, 0)
+    """
+    succeed(program, MINIGRAD_CACHE_MB="0")
+
+
+@pytest.mark.parametrize("bad", ["", "-1", "1.5", "lots"])
+def test_a_limit_that_is_no_number_is_refused(bad):
+    done = run("", MINIGRAD_CACHE_MB=bad)
+    assert (
+        f"MINIGRAD_CACHE_MB: expected how many megabytes of freed memory to keep, got {bad!r}"
+        in (done.stderr)
+    )
+
+
+@pytest.mark.parametrize(
+    "numbers", [2**44, 2**59, 2**62, 2**80], ids=["16TB", "2EB", "wraps", "big"]
+)
+def test_too_much_is_a_memory_error(numbers):
+    with pytest.raises((MemoryError, ValueError)):
+        ext.new_array((numbers,), np.float32)
+    assert (ext.relu(np.ones(SHAPE, np.float32)) == 1).all()
+
+
+def test_tracemalloc_sees_what_is_lent():
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        array = ext.new_array(SHAPE, np.float32)
+        assert 400_000 <= tracemalloc.get_traced_memory()[0] - before < 500_000
+        del array
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+# ------------------------------------------------------------------- threads, forks, and the end
+
+
+def test_threads_never_share_memory():
+    wrong = []
+
+    def work(number):
+        rng = np.random.default_rng(number)
+        held = []
+        for _ in range(300):
+            array = ext.new_array((int(rng.integers(16384, 40000)),), np.float32)
+            array[...] = number
+            held.append(array)
+            if len(held) > 5:
+                wrong.extend(a for a in (held.pop(int(rng.integers(5))),) if (a != number).any())
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_has_memory_of_its_own():
+    program = """
+        a, b = arrays(2)
+        a[...] = 1
+        del b
+        pid = os.fork()
+        if pid == 0:
+            a[...] = 2
+            c, d = arrays(2)
+            c[...] = d[...] = 3
+            os._exit(int((a != 2).any()))
+        assert os.waitpid(pid, 0)[1] == 0
+        assert (a == 1).all()
+    """
+    succeed(program)
+
+
+def test_arrays_may_outlive_the_interpreter():
+    program = """
+        class Late:
+            def __init__(self):
+                self.arrays = arrays(3)
+                self.cycle = self
+            def __del__(self):
+                del self.arrays[0]
+        kept, sys.late, ext.late = Late(), Late(), arrays(2)
+    """
+    succeed(program)
