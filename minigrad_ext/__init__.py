@@ -15,6 +15,7 @@ from . import _waiting, reference
 
 with _waiting.briefly():
     from . import conv, elementwise, loss, norm, pool
+    from . import dropout as _dropout
     from . import matmul as _matmul
     from .allocator import empty_cache, new_array
     from .blas import config
@@ -32,6 +33,7 @@ __all__ = [
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "current_kernels",
+    "dropout",
     "empty_cache",
     "erf",
     "get_num_threads",
@@ -51,7 +53,7 @@ __all__ = [
 # ---------------------------------------------------------------------------------------- the dial
 
 _blas = SimpleNamespace()
-_modules = (conv, elementwise, loss, _matmul, norm, pool)
+_modules = (conv, _dropout, elementwise, loss, _matmul, norm, pool)
 for _module in _modules:
     vars(_blas).update(vars(_module))
 
@@ -277,6 +279,17 @@ def softmax_cross_entropy_grad(g, logits, labels, *, label_smoothing, ignore_ind
     return _implementation().softmax_cross_entropy_grad(
         g, logits, labels, label_smoothing=label_smoothing, ignore_index=ignore_index
     )
+
+
+# ----------------------------------------------------------------------------------------- dropout
+
+
+@_kernel
+def dropout(x, *, p, seed):
+    x = check.array("dropout", "x", x)
+    check.probability("dropout", p)
+    check.seed("dropout", seed)
+    return _implementation().dropout(x, p=p, seed=seed)
 
 
 # ------------------------------------------------------------------------ matrices and elementwise

@@ -301,3 +301,18 @@ def indexable(op: str, x: Array) -> None:
         raise ValueError(
             f"{op}: x expects at most {LARGEST} pixels in an image, got shape {x.shape}"
         )
+
+
+# ---------------------------------------------------------------------------------------- dropout
+
+
+def probability(op: str, p: float) -> None:
+    """Refuse what is no number from 0 to 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"{op}: p expects a probability from 0 to 1, got {p}")
+
+
+def seed(op: str, value: int) -> None:
+    """Refuse what is no int of 64 bits."""
+    if not isinstance(value, int) or not 0 <= value < 2**64:
+        raise ValueError(f"{op}: seed expects an int from 0 to 2**64 - 1, got {value!r}")

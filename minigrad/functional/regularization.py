@@ -10,7 +10,7 @@ import numpy as np
 import minigrad_ext as ext
 from minigrad import random
 from minigrad.engine import Tensor, op
-from minigrad.functional.elementwise import mul, pow, relu
+from minigrad.functional.elementwise import pow, relu
 from minigrad.functional.reductions import sum, var
 from minigrad.modes import modes
 
@@ -22,7 +22,7 @@ def dropout(x, *, p=0.5, training=True, rng=None):
     itself.
 
     Args:
-        x: any shape, float.
+        x: any shape, float32 or float64.
         p: from 0 to 1.
         training: whether to do anything.
         rng: a NumPy Generator; by default the one that `manual_seed` seeds.
@@ -32,8 +32,16 @@ def dropout(x, *, p=0.5, training=True, rng=None):
     if not training or p == 0:
         return x
     rng = random.default_rng() if rng is None else rng
-    kept = rng.random(np.shape(x), dtype=np.float32) >= p
-    return mul(x, kept * np.asarray(0 if p == 1 else 1 / (1 - p), dtype=x.dtype))
+    return _dropout(x, p=p, seed=int(rng.integers(2**64, dtype=np.uint64)))
+
+
+@op
+def _dropout(x, *, p, seed):
+    # y = x mask / (1 - p), the mask being a function of the seed
+    return ext.dropout(x, p=p, seed=seed)
+
+
+_dropout.vjp(x=lambda g, p, seed: _dropout(g, p=p, seed=seed))
 
 
 def batch_norm(

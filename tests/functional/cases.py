@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import minigrad.functional as F
+import minigrad_ext as ext
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ def distinct(*shape: int) -> np.ndarray:
     """Numbers no two of which are close: maxima are smooth there."""
     n = math.prod(shape)
     return (np.random.default_rng(5).permutation(n) / 4.0 - n / 8.1).reshape(shape)
+
+
+def kept(n: int, p: float, rng: np.random.Generator) -> np.ndarray:
+    """Which of n numbers a dropout keeps."""
+    seed = int(rng.integers(2**64, dtype=np.uint64))
+    return ext.reference.dropout(np.ones(n), p=p, seed=seed) != 0
 
 
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -331,7 +338,7 @@ CASES = [
     Case(
         "dropout",
         lambda x: F.dropout(x, p=0.25, rng=np.random.default_rng(3)),
-        lambda x: x * (np.random.default_rng(3).random(x.shape, dtype=np.float32) >= 0.25) / 0.75,
+        lambda x: x * kept(x.size, 0.25, np.random.default_rng(3)).reshape(x.shape) / 0.75,
         (A,),
     ),
     Case(

@@ -68,6 +68,7 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
         "softmax_cross_entropy_grad": (
             {"g": numbers(37 * N), "logits": logits, "labels": labels}, ce
         ),
+        "dropout": ({"x": x}, {"p": 0.25, "seed": 2**63 + 7}),
         "matmul": ({"a": numbers(N, 9, 13), "b": numbers(N, 13, 7)}, {}),
         "relu": ({"x": x}, {}),
         "relu_grad": ({"g": x[::-1].copy(), "out": x}, {}),

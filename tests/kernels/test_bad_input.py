@@ -68,7 +68,7 @@ def test_wrong_shapes_are_refused(kernel, call, agree):
                 refused.append(str(error))
             else:
                 agree(got, good.reference(**changed), rtol=1e-5, atol=1e-5)
-    assert refused or kernel in {"relu", "erf", "batch_norm_statistics"}
+    assert refused or kernel in {"relu", "erf", "dropout", "batch_norm_statistics"}
     assert all(re.match(rf"{kernel}: .* expects? .* got ", message) for message in refused)
 
 
@@ -132,6 +132,11 @@ BAD = [
     ("softmax_cross_entropy", {"labels": np.full(74, 7)}, "labels expects classes from 0 to 6"),
     ("softmax_cross_entropy", {"labels": np.zeros(74)}, "labels expects .* integers, got float64"),
     ("softmax_cross_entropy", {"labels": np.zeros(74, bool)}, "labels expects .* got bool"),
+    ("dropout", {"p": 1.5}, "p expects a probability from 0 to 1, got 1.5"),
+    ("dropout", {"p": np.nan}, "p expects a probability from 0 to 1, got nan"),
+    ("dropout", {"seed": -1}, "seed expects an int from 0 .* got -1"),
+    ("dropout", {"seed": 2**64}, "seed expects an int from 0 .* got 18446744073709551616"),
+    ("dropout", {"seed": 0.5}, "seed expects an int from 0 .* got 0.5"),
     ("matmul", {"a": ONES((2, 3)), "b": ONES((2, 3))}, r"got \(2, 3\) and \(2, 3\)"),
     ("matmul", {"a": ONES((2, 3)), "b": ONES((1, 3, 2))}, r"got \(2, 3\) and \(1, 3, 2\)"),
     ("matmul", {"a": ONES((1, 2, 3)), "b": ONES((2, 3, 2))}, "a and b expect shapes"),
