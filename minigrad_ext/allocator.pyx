@@ -2,16 +2,18 @@
 
 The system hands out memory in pages that it zeroes at their first touch, and that takes longer
 than the arithmetic: a ReLU over 12.8 MB needs 0.3 ms in warm memory and 4.3 ms in fresh (two cores
-of an AMD Zen 4). So what an array leaves behind is kept, and lent to the next one of about its
-size, the latest first, because it is still in the cache.
+of an AMD Zen 4). So what an array leaves behind is kept and lent to others.
 
-How much is kept is bounded twice. Lent and kept memory together are at most an eighth more than
-what was lent at the highest point of late, so keeping raises the peak by little, and a program
-that goes on with less gets the rest back. And no more than MINIGRAD_CACHE_MB (1024) are kept; 0
-switches all of this off, which leaves the arrays to NumPy, as tools that look for errors in the
-use of memory want it.
+A `Region` of pages is cut into stretches, in the order of their addresses. An array borrows the
+smallest free one that is large enough, and what it does not need is cut off; when it goes, its
+stretch is joined with free neighbours. So the batch's arrays of all sizes share what is there: the
+pages touched are a tenth more than what is lent at once when networks train.
 
-All of it happens under the GIL, and a forked child has the pool as a copy of its own.
+How much is kept is bounded twice: what is lent and kept together to a quarter more than what was
+lent at the highest point of late, and what is kept to MINIGRAD_CACHE_MB (1024). 0 switches all of
+this off and leaves the arrays to NumPy, as tools that look for errors in the use of memory want it.
+
+All of it happens under the GIL, and a forked child has a copy of it.
 """
 
 import mmap
@@ -29,11 +31,12 @@ cdef extern from "Python.h":
     int PyTraceMalloc_Untrack(unsigned int domain, uintptr_t address)
 
 cdef enum:
-    LARGE = 16384           # numbers; below, malloc is warm and quicker
-    SPARE = 8               # a stretch may be larger than asked for by one part in so many
-    HUGE = 4 * 1024 * 1024  # bytes from which on huge pages are asked for
-    PERIOD = 4096           # stretches; the highest point is that of at least so many
-    NUMPY_DOMAIN = 389047   # in which tracemalloc looks for arrays
+    LARGE = 16384                 # numbers; below, malloc is warm and quicker
+    REGION = 64 * 1024 * 1024     # bytes
+    CUT = 16 * 1024               # bytes that are worth cutting off
+    SPARE = 4                     # one part in so many may be kept beyond the highest point,
+    PERIOD = 4096                 # which is that of at least so many arrays
+    NUMPY_DOMAIN = 389047         # in which tracemalloc looks for arrays
 
 cdef Py_ssize_t PAGE = mmap.PAGESIZE
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
@@ -42,20 +45,38 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 @cython.final
 @cython.no_gc
 cdef class Stretch:
-    """Some pages of memory, which go back to the system when this object does."""
+    """Part of a region: free, or lent to an array."""
+
+    cdef Py_ssize_t start, size
+    cdef bint free
+
+
+@cython.final
+@cython.no_gc
+cdef class Region:
+    """Pages in a row, which go back to the system when this object does."""
 
     cdef object pages
-    cdef void* start
+    cdef char* address
     cdef Py_ssize_t size
+    cdef Py_ssize_t touched  # so many bytes at the beginning were ever lent
+    cdef list stretches
 
     def __cinit__(self, Py_ssize_t size):
         cdef unsigned char[::1] view
         self.pages = mmap.mmap(-1, size, **_PRIVATE)
-        if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        if hasattr(mmap, "MADV_HUGEPAGE"):
             with suppress(OSError):  # a kernel without huge pages
                 self.pages.madvise(mmap.MADV_HUGEPAGE)
         view = self.pages
-        self.start, self.size = &view[0], size
+        self.address, self.size = <char*> &view[0], size
+        self.stretches = [new_stretch(0, size)]
+
+
+cdef list regions = []
+cdef Py_ssize_t lent_bytes = 0, touched_bytes = 0
+cdef Py_ssize_t highest = 0, highest_before = 0  # lent_bytes, in this period and in the last
+cdef Py_ssize_t borrowed = 0                     # how many stretches, ever
 
 
 @cython.final
@@ -63,27 +84,26 @@ cdef class Stretch:
 cdef class Loan:
     """A stretch while an array lies in it: the `base` of that array."""
 
+    cdef Region region
     cdef Stretch stretch
     cdef Py_ssize_t size  # of the array
 
     def __cinit__(self, Py_ssize_t size):
-        self.stretch, self.size = borrow(size), size
-        PyTraceMalloc_Track(NUMPY_DOMAIN, <uintptr_t> self.stretch.start, size)
+        self.size = size
+        self.region, self.stretch = borrow((size + PAGE - 1) // PAGE * PAGE)
+        PyTraceMalloc_Track(NUMPY_DOMAIN, <uintptr_t> self.address(), size)
 
     def __dealloc__(self):
         if self.stretch is None:  # there was no memory
             return
-        PyTraceMalloc_Untrack(NUMPY_DOMAIN, <uintptr_t> self.stretch.start)
-        give_back(self.stretch)
+        PyTraceMalloc_Untrack(NUMPY_DOMAIN, <uintptr_t> self.address())
+        give_back(self.region, self.stretch)
 
     def __getbuffer__(self, Py_buffer* buffer, int flags):
-        PyBuffer_FillInfo(buffer, self, self.stretch.start, self.size, False, flags)
+        PyBuffer_FillInfo(buffer, self, self.address(), self.size, False, flags)
 
-
-cdef list kept = []  # the stretch that came back last is at the end
-cdef Py_ssize_t kept_bytes = 0, lent_bytes = 0
-cdef Py_ssize_t highest = 0, highest_before = 0  # lent_bytes, in this period and in the last
-cdef Py_ssize_t borrowed = 0                     # how many stretches, ever
+    cdef char* address(self) noexcept:
+        return self.region.address + self.stretch.start
 
 
 def new_array(tuple shape, dtype):
@@ -104,69 +124,115 @@ def new_array(tuple shape, dtype):
     return np.ndarray(shape, dtype, Loan(<Py_ssize_t> size_in_bytes))
 
 
-cdef Stretch borrow(Py_ssize_t size):
-    """A kept stretch of about this size, or else a new one."""
-    global kept_bytes, lent_bytes, highest, highest_before, borrowed
-    cdef Stretch stretch
-    cdef Py_ssize_t i
-    for i in range(len(kept) - 1, -1, -1):
-        stretch = kept[i]
-        if size <= stretch.size <= size + size // SPARE:
-            del kept[i]
-            kept_bytes -= stretch.size
-            break
-    else:
-        stretch = new_stretch(size)
+cdef tuple borrow(Py_ssize_t size):
+    """The smallest free stretch of at least this size, with its region."""
+    global lent_bytes, touched_bytes, highest, highest_before, borrowed
+    cdef Region region, best_region = None
+    cdef Stretch stretch, best = None
+    for region in regions:
+        for stretch in region.stretches:
+            if stretch.free and stretch.size >= size and (best is None or stretch.size < best.size):
+                best, best_region = stretch, region
+    if best is None:
+        best_region = new_region(size)
+        best = best_region.stretches[0]
+    if best.size - size >= CUT:
+        best_region.stretches.insert(
+            best_region.stretches.index(best) + 1,
+            new_stretch(best.start + size, best.size - size),
+        )
+        best.size = size
+    best.free = False
+    touched = max(best_region.touched, best.start + best.size)
+    touched_bytes += touched - best_region.touched
+    best_region.touched = touched
     borrowed += 1
     if borrowed % PERIOD == 0:
         highest_before, highest = highest, 0
-    lent_bytes += stretch.size
+    lent_bytes += best.size
     highest = max(highest, lent_bytes)
+    return best_region, best
+
+
+cdef void give_back(Region region, Stretch stretch) noexcept:
+    """Join a stretch with its free neighbours."""
+    global lent_bytes
+    cdef list stretches = region.stretches
+    cdef Py_ssize_t i = stretches.index(stretch)
+    cdef Stretch other
+    lent_bytes -= stretch.size
+    stretch.free = True
+    if i + 1 < len(stretches):
+        other = stretches[i + 1]
+        if other.free:
+            stretch.size += other.size
+            del stretches[i + 1]
+    if i > 0:
+        other = stretches[i - 1]
+        if other.free:
+            other.size += stretch.size
+            del stretches[i]
+    trim()
+
+
+cdef Stretch new_stretch(Py_ssize_t start, Py_ssize_t size):
+    cdef Stretch stretch = Stretch.__new__(Stretch)
+    stretch.start, stretch.size, stretch.free = start, size, True
     return stretch
 
 
-cdef Stretch new_stretch(Py_ssize_t size):
-    size = (size + PAGE - 1) // PAGE * PAGE
-    trim(size)
-    try:
-        return Stretch(size)
-    except (OSError, ValueError):  # what mmap raises
-        empty_cache()
-    try:
-        return Stretch(size)
-    except (OSError, ValueError):
-        raise MemoryError(
-            f"minigrad: there is no memory for another array of {size} bytes; use smaller batches"
-        ) from None
+cdef Region new_region(Py_ssize_t size):
+    """A region with room for so many bytes, for which others may have to go."""
+    for attempt in (max(size, REGION), size):
+        try:
+            regions.append(Region(attempt))
+        except (OSError, ValueError):  # what mmap raises
+            empty_cache()
+        else:
+            return regions[len(regions) - 1]
+    raise MemoryError(
+        f"minigrad: there is no memory for another array of {size} bytes; use smaller batches"
+    )
 
 
-cdef void give_back(Stretch stretch) noexcept:
-    global kept_bytes, lent_bytes
-    lent_bytes -= stretch.size
-    kept_bytes += stretch.size
-    kept.append(stretch)
-    trim(0)
+# ------------------------------------------------------------------------------- giving memory back
 
 
-cdef void trim(Py_ssize_t coming) noexcept:
-    """Let the oldest go until what is kept is within both bounds, with so much about to be lent."""
-    global kept_bytes
-    cdef Py_ssize_t lent = lent_bytes + coming, most = max(highest, highest_before, lent)
-    cdef Py_ssize_t bound = min(most + most // SPARE - lent, limit)
-    while kept_bytes > bound:
-        kept_bytes -= (<Stretch> kept.pop(0)).size
+cdef void trim() noexcept:
+    """Keep to both bounds, the youngest regions first."""
+    cdef Py_ssize_t most = max(highest, highest_before)
+    cdef Py_ssize_t bound = min(most + most // SPARE, lent_bytes + limit), i
+    for i in range(len(regions) - 1, -1, -1):
+        if touched_bytes <= bound:
+            return
+        shrink(<Region> regions[i])
+
+
+cdef void shrink(Region region) noexcept:
+    """Give the system what follows the last stretch that is lent, or the whole region."""
+    global touched_bytes
+    cdef Stretch last = region.stretches[len(region.stretches) - 1]
+    cdef Py_ssize_t end = last.start if last.free else last.start + last.size
+    touched_bytes -= max(region.touched - end, 0)
+    if end == 0:
+        regions.remove(region)
+    elif end < region.touched and hasattr(mmap, "MADV_DONTNEED"):
+        region.pages.madvise(mmap.MADV_DONTNEED, end, region.touched - end)
+    region.touched = min(region.touched, end)
 
 
 def empty_cache():
-    """Give the memory back to the system that is kept for arrays to come."""
-    global kept_bytes
-    kept_bytes = 0
-    kept.clear()
+    """Give memory back to the system that is kept for arrays to come.
+
+    What lies between arrays that are still in use stays.
+    """
+    for region in list(regions):
+        shrink(<Region> region)
 
 
 def held():
     """Return how many bytes are lent to arrays, and how many are kept for arrays to come."""
-    return lent_bytes, kept_bytes
+    return lent_bytes, touched_bytes - lent_bytes
 
 
 def _limit(megabytes):

@@ -399,10 +399,10 @@ def dropout(x: Array, *, p: float, seed: int) -> Array:
 
 def splitmix64(seed: int, i: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
     """Return the i-th numbers that splitmix64 draws (Steele, Lea and Flood, 2014, figure 13)."""
-    z = np.uint64(seed) + (i.astype(np.uint64) + 1) * 0x9E3779B97F4A7C15
+    z: Any = np.uint64(seed) + (i.astype(np.uint64) + 1) * 0x9E3779B97F4A7C15
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
-    return z ^ (z >> 31)
+    return np.asarray(z ^ (z >> 31))
 
 
 def xoshiro128(state: NDArray[np.uint32], n: int) -> list[NDArray[np.uint32]]:
@@ -421,7 +421,7 @@ def xoshiro128(state: NDArray[np.uint32], n: int) -> list[NDArray[np.uint32]]:
 
 
 def _rotated(words: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
-    return (words << bits) | (words >> (32 - bits))
+    return np.asarray((words << bits) | (words >> (32 - bits)))
 
 
 # --------------------------------------------------------------------- matrices and elementwise

@@ -23,7 +23,7 @@ import minigrad_ext as ext
 from minigrad_ext.allocator import held
 MB = 2**20
 def arrays(n, megabytes=1):
-    return [ext.new_array((megabytes * MB // 4,), np.float32) for _ in range(n)]
+    return [ext.new_array((int(megabytes * MB) // 4,), np.float32) for _ in range(n)]
 """
 
 
@@ -65,14 +65,41 @@ def test_it_is_a_plain_array_that_can_be_written(shape, kind):
         assert address(array) % 64 == 0
 
 
-def test_memory_is_lent_again_the_latest_first():
-    first, second = ext.new_array(SHAPE, np.float32), ext.new_array(SHAPE, np.float32)
-    came_back = address(first), address(second)
-    assert came_back[0] != came_back[1]
-    del first
-    del second
-    again = ext.new_array(SHAPE, np.float32), ext.new_array(SHAPE, np.float32)
-    assert (address(again[1]), address(again[0])) == came_back
+def test_memory_is_lent_again():
+    program = """
+        a, b = arrays(2)
+        came_back = {a.ctypes.data, b.ctypes.data}
+        del a, b
+        assert {array.ctypes.data for array in arrays(2)} == came_back
+    """
+    succeed(program)
+
+
+def test_neighbours_are_joined_and_what_is_too_large_is_cut():
+    program = """
+        a, b, c, d = arrays(4)
+        start = a.ctypes.data
+        del c, a, b  # b joins what is on both sides
+        three, = arrays(1, megabytes=3)
+        assert three.ctypes.data == start
+        del three
+        parts = arrays(12, megabytes=0.25)
+        assert {part.ctypes.data for part in parts} == set(range(start, start + 3 * MB, MB // 4))
+        assert held() == (4 * MB, 0)
+        del parts, d
+        assert arrays(1, megabytes=60)[0].ctypes.data == start
+    """
+    succeed(program)
+
+
+def test_the_smallest_that_fits_is_lent():
+    program = """
+        a, wall, b, wall_2 = (arrays(1, megabytes=n)[0] for n in (3, 1, 2, 1))
+        place = b.ctypes.data
+        del a, b
+        assert arrays(1, megabytes=2)[0].ctypes.data == place
+    """
+    succeed(program)
 
 
 def test_memory_is_not_lent_while_a_view_of_it_lives():
@@ -83,19 +110,6 @@ def test_memory_is_not_lent_while_a_view_of_it_lives():
     other = ext.new_array(SHAPE, np.float32)
     other[...] = 2
     assert (view == 1).all()
-
-
-@pytest.mark.parametrize("part", [0.5, 0.85, 0.9, 1.01])
-def test_memory_is_lent_to_arrays_of_about_its_size_only(part):
-    program = f"""
-        arrays(1)
-        size = int({part} * MB)
-        b = ext.new_array((size,), np.uint8)
-        assert b.size == size
-        pages = -(-size // 4096) * 4096
-        assert held()[0] == (pages if {part} != 0.9 else MB), held()
-    """
-    succeed(program)
 
 
 def test_results_of_kernels_are_lent_memory():
@@ -118,28 +132,27 @@ def test_what_came_from_the_pool_may_be_changed_in_place():
 # --------------------------------------------------------------------------------------- the bounds
 
 
-def test_no_more_is_held_than_was_lent_at_once_and_an_eighth():
+def test_no_more_is_held_than_was_lent_at_once_and_a_quarter():
     program = """
-        a = arrays(10)
+        a = arrays(10, megabytes=10)
         del a
-        assert held() == (0, 10 * MB)
-        b = arrays(3, megabytes=2)  # fits none of what is kept
+        assert held() == (0, 100 * MB)
+        b = arrays(2, megabytes=70)  # fits none of what is kept
+        del b
         lent, kept = held()
-        assert lent == 6 * MB and 0 < kept <= 10 * MB * 9 // 8 - lent, held()
-        c = arrays(20)
-        assert held() == (26 * MB, 0) or held()[1] <= 26 * MB // 8, held()
+        assert lent == 0 and 140 * MB <= kept <= 140 * MB * 5 // 4, held()
     """
     succeed(program)
 
 
 def test_a_high_point_long_ago_counts_no_more():
     program = """
-        a = arrays(50)
+        a = arrays(150)
         del a
-        assert held() == (0, 50 * MB)
+        assert held() == (0, 150 * MB)
         for _ in range(2 * 4096):
             arrays(1)
-        assert held() == (0, MB), held()
+        assert held()[1] <= MB * 5 // 4, held()
     """
     succeed(program)
 
@@ -148,7 +161,7 @@ def test_no_more_is_kept_than_the_limit():
     program = """
         a = arrays(10)
         del a
-        assert held() == (0, 4 * MB), held()
+        assert held()[0] == 0 and held()[1] <= 4 * MB, held()
     """
     succeed(program, MINIGRAD_CACHE_MB="4")
 
@@ -167,6 +180,11 @@ def test_the_cache_can_be_emptied():
         assert held() == (0, 0)
         if sys.platform == "linux":
             assert before - resident() > 90 * MB
+        first, *rest = arrays(10)
+        del rest
+        mg.empty_cache()
+        assert held() == (MB, 0)  # though the first lies in the same pages
+        first[...] = 1
     """
     succeed(program)
 
