@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+import minigrad_ext as ext
+
 # What an op takes as it is; anything else goes through `as_operand`.
 PLAIN = frozenset({np.ndarray, float, int, bool, type(None)})
+
+LARGE = 65536  # numbers from which on a kernel is quicker than NumPy
 
 
 def as_array(data: Any, dtype: Any = None) -> np.ndarray:
@@ -67,6 +71,21 @@ def unbroadcast(g: Any, shape: tuple[int, ...], name: str) -> Any:
         )
     stretched = [lead + i for i, n in enumerate(shape) if n == 1 != g.shape[lead + i]]
     return g.sum(axis=(*range(lead), *stretched)).reshape(shape)
+
+
+def plus(x: Any, y: Any) -> Any:
+    """The sum; large arrays are added by all threads, in memory that was used before."""
+    if (
+        type(x) is np.ndarray is type(y)
+        and x.size >= LARGE
+        and x.shape == y.shape
+        and x.dtype == y.dtype
+        and x.dtype in (np.float32, np.float64)
+        and x.flags.c_contiguous
+        and y.flags.c_contiguous
+    ):
+        return ext.add(x, y)
+    return x + y
 
 
 def check_finite(array: Any, name: str, inputs: Any = ()) -> None:

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from minigrad.arrays import PLAIN, as_array, as_operand, check_finite, named_error, unbroadcast
+from minigrad.arrays import (
+    PLAIN,
+    as_array,
+    as_operand,
+    check_finite,
+    named_error,
+    plus,
+    unbroadcast,
+)
 from minigrad.declaration import Declaration
 from minigrad.memory import Memory, clock, is_one_of, memory_of, viewed_memory
 from minigrad.modes import Switched, modes
@@ -338,7 +346,7 @@ def walk(  # noqa: C901 - the chain rule in one piece
 
     def arrive(vertex: Any, g: Any) -> None:
         if vertex in gradients:
-            gradients[vertex] = gradients[vertex] + g
+            gradients[vertex] = plus(gradients[vertex], g)
         else:
             gradients[vertex] = g
             if isinstance(vertex, Node):

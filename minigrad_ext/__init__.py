@@ -22,6 +22,7 @@ with _waiting.briefly():
     from .threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "add",
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm",
@@ -299,6 +300,14 @@ def dropout(x, *, p, seed):
 def matmul(a, b):
     a, b = check.matrices("matmul", a, b)
     return _implementation().matmul(a, b)
+
+
+@_kernel
+def add(x, y):
+    x = check.array("add", "x", x)
+    y = check.array("add", "y", y, None, x)
+    check.shape("add", "y", y, x.shape, "that of x")
+    return _implementation().add(x, y)
 
 
 @_kernel

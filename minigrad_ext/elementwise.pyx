@@ -1,4 +1,4 @@
-"""relu, its gradient, and erf, on arrays of any shape; what they compute is in reference.py."""
+"""Sums, relu, its gradient, and erf, on arrays of any shape; what they compute is in reference.py."""
 
 from cython cimport floating
 from cython.parallel cimport prange
@@ -11,6 +11,35 @@ from .parallel cimport threads_for
 cdef enum:
     BLOCK = 8192  # numbers that a thread takes at a time
     ERF = 16  # how many times as long as a relu an erf takes, about
+
+
+# -------------------------------------------------------------------------------------------- add
+
+
+def add(x, y):
+    total = new_array(x.shape, x.dtype)
+    if total.size:
+        _add(x.ravel(), y.ravel(), total.ravel())
+    return total
+
+
+def _add(const floating[::1] x, const floating[::1] y, floating[::1] total):
+    cdef Py_ssize_t size = x.shape[0], start
+    cdef int threads = threads_for(size)
+    with nogil:
+        if threads == 1:
+            _add_block(&x[0], &y[0], &total[0], size)
+        else:
+            for start in prange(0, size, BLOCK, num_threads=threads):
+                _add_block(&x[start], &y[start], &total[start], min(BLOCK, size - start))
+
+
+cdef void _add_block(
+    const floating* x, const floating* y, floating* total, Py_ssize_t size
+) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        total[i] = x[i] + y[i]
 
 
 # ------------------------------------------------------------------------------------------- relu

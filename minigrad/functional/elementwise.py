@@ -13,13 +13,14 @@ import math
 import numpy as np
 
 import minigrad_ext as ext
+from minigrad.arrays import plus
 from minigrad.engine import op
 
 
 @op
 def add(x, y):
     """x + y."""
-    return x + y
+    return plus(x, y)
 
 
 add.vjp(x=lambda g: g, y=lambda g: g)

@@ -1,4 +1,4 @@
-"""relu, its gradient and erf: against values known by hand and against their twins."""
+"""Sums, relu, its gradient and erf: against values known by hand and against their twins."""
 
 import math
 
@@ -19,7 +19,9 @@ def numbers(shape, dtype, seed=0):
 def test_kernels_agree_with_twins(shape, dtype, agree):
     x, g = numbers(shape, dtype), numbers(shape, dtype, seed=1)
     y, dx, e = minigrad_ext.relu(x), minigrad_ext.relu_grad(g, x), minigrad_ext.erf(x)
+    total = minigrad_ext.add(x, g)
     with minigrad_ext.kernels("reference"):
+        agree(total, minigrad_ext.add(x, g))
         agree(y, minigrad_ext.relu(x))
         agree(dx, minigrad_ext.relu_grad(g, x))
         # C's erff is within 1 unit in the last place, the twin's erf of a double rounds once
