@@ -1,4 +1,4 @@
-"""Sums, relu, its gradient, and erf, on arrays of any shape; what they compute is in reference.py."""
+"""Sums, relu, its gradient, erf, on arrays of any shape; what they compute is in reference.py."""
 
 from cython cimport floating
 from cython.parallel cimport prange

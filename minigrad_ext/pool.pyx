@@ -88,7 +88,7 @@ cdef avx2_void _max_rows(
     const floating* x, floating* y, int* index,
 ) noexcept nogil:
     """Rows of the output, those of all images counted together."""
-    cdef Py_ssize_t C = geo.C, row, j, h, w, c, place, pixel
+    cdef Py_ssize_t C = geo.C, row, j, h, w, c, place, pixel, corner
     cdef const floating* image
     cdef Window win
     for row in range(first, stop):
@@ -96,13 +96,15 @@ cdef avx2_void _max_rows(
         for j in range(geo.OW):
             win = window(geo, row % geo.OH, j, False)
             place = (row * geo.OW + j) * C
-            pixel = win.top * geo.W + win.left
-            memcpy(&y[place], &image[pixel * C], C * sizeof(floating))
+            corner = win.top * geo.W + win.left
+            memcpy(&y[place], &image[corner * C], C * sizeof(floating))
             for c in range(C):
-                index[place + c] = <int> pixel
+                index[place + c] = <int> corner
             for h in range(win.top, win.bottom):
                 for w in range(win.left, win.right):
                     pixel = h * geo.W + w
+                    if pixel == corner:
+                        continue
                     _take_larger(&image[pixel * C], <int> pixel, &y[place], &index[place], C)
 
 
