@@ -14,7 +14,7 @@ from . import _checks as check
 from . import _waiting, reference
 
 with _waiting.briefly():
-    from . import conv, elementwise, loss, norm, pool
+    from . import convolution, elementwise, loss, norm, pool
     from . import dropout as _dropout
     from . import matmul as _matmul
     from .allocator import empty_cache, new_array
@@ -31,6 +31,7 @@ __all__ = [
     "batch_norm_sums",
     "config",
     "conv2d",
+    "conv2d_grads",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "current_kernels",
@@ -53,18 +54,35 @@ __all__ = [
 
 # ---------------------------------------------------------------------------------------- the dial
 
-_blas = SimpleNamespace()
-_modules = (conv, _dropout, elementwise, loss, _matmul, norm, pool)
-for _module in _modules:
-    vars(_blas).update(vars(_module))
+_compiled = {}
+for _module in (_dropout, elementwise, loss, _matmul, norm, pool):
+    _compiled |= vars(_module)
 
-_IMPLEMENTATIONS = {"auto": _blas, "blas": _blas, "reference": reference}
+
+def _convolving(choose):
+    """Return the compiled kernels, with convolutions by the loops that are chosen."""
+    loops = convolution.Convolution(choose)
+    return SimpleNamespace(
+        **_compiled,
+        conv2d=loops.conv2d,
+        conv2d_input_grad=loops.conv2d_input_grad,
+        conv2d_weight_grad=loops.conv2d_weight_grad,
+        conv2d_grads=loops.conv2d_grads,
+    )
+
+
+_IMPLEMENTATIONS = {
+    "auto": _convolving(convolution.by_tiles),
+    "blas": _convolving(convolution.by_blas),
+    "direct": _convolving(convolution.by_tiles),
+    "reference": reference,
+}
 _dial = ContextVar("minigrad_kernels", default="auto")
 
 
 @contextmanager
 def kernels(name):
-    """Compute with these kernels inside a `with` block: "auto", "blas" or "reference"."""
+    """Compute with these kernels inside a `with` block: "auto", "blas", "direct" or "reference"."""
     if name not in _IMPLEMENTATIONS:
         known = ", ".join(_IMPLEMENTATIONS)
         raise ValueError(f"kernels: name expects one of {known}, got {name!r}")
@@ -136,6 +154,32 @@ def conv2d_weight_grad(g, x, *, weight_shape, stride, padding, dilation, groups)
         g,
         x,
         weight_shape=weight_shape,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@_kernel
+def conv2d_grads(g, x, w, out, *, needs, stride, padding, dilation, groups):
+    op = "conv2d_grads"
+    g = check.array(op, "g", g, check.WINDOWS)
+    x = check.array(op, "x", x, check.IMAGES, g)
+    w = check.array(op, "w", w, check.WEIGHTS, g)
+    windows = check.conv_windows(op, x.shape, w.shape, stride, padding, dilation, groups)
+    check.shape(op, "g", g, windows, "the output's")
+    if len(needs) != 3:
+        raise ValueError(f"{op}: needs expects a bool for each of x, w and b, got {needs!r}")
+    if out is not None:
+        out = check.array(op, "out", out, check.WINDOWS, g)
+        check.shape(op, "out", out, windows, "that of g")
+    return _implementation().conv2d_grads(
+        g,
+        x,
+        w,
+        out,
+        needs=needs,
         stride=stride,
         padding=padding,
         dilation=dilation,

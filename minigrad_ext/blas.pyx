@@ -18,19 +18,8 @@ from libc.stdint cimport uintptr_t
 
 from .parallel cimport threads_for
 
+from . import isa
 from .threads import get_num_threads
-
-cdef extern from *:
-    """
-    #if defined(__x86_64__) && defined(__GNUC__)
-    #define CPU_HAS_AVX512 ( \\
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && \\
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    #else
-    #define CPU_HAS_AVX512 0
-    #endif
-    """
-    bint CPU_HAS_AVX512
 
 ctypedef void (*sgemm_t)(
     int order, int a_transposed, int b_transposed, int M, int N, int K,
@@ -108,14 +97,21 @@ def core_name(library: ctypes.CDLL) -> str:
     return library.scipy_openblas_get_corename().decode()
 
 
-def better_core(chosen: str, has_avx512: bool) -> str | None:
+# The kernels of OpenBLAS for the instruction sets of isa.pyx.
+CORES = {"avx512": "SkylakeX", "avx2": "Haswell", "baseline": "Nehalem"}
+
+
+def better_core(chosen: str, used: str, best: str) -> str | None:
     """Return the core type to ask for instead of the chosen one, or None if that is right.
 
     OpenBLAS falls back to Haswell's AVX2 kernels on CPUs that it does not know yet: on a Zen 5,
-    138 GFLOP/s of one core where SkylakeX's give 262. The user's own choice is never overruled.
+    138 GFLOP/s of one core where SkylakeX's give 262. And where MINIGRAD_ISA asks for less than
+    the best, so do we. The user's own choice is never overruled.
     """
-    if chosen == "Haswell" and has_avx512 and "OPENBLAS_CORETYPE" not in os.environ:
-        return "SkylakeX"
+    if "OPENBLAS_CORETYPE" in os.environ:
+        return None
+    if used != best or (used == "avx512" and chosen == "Haswell"):
+        return CORES.get(used)
     return None
 
 
@@ -123,7 +119,7 @@ def load_library() -> ctypes.CDLL:
     """Load OpenBLAS with the kernels that suit this CPU best."""
     path = find_library()
     library = open_library(path)
-    better = better_core(core_name(library), CPU_HAS_AVX512)
+    better = better_core(core_name(library), isa.NAME, isa.available()[0])
     if better is not None and hasattr(_ctypes, "dlclose"):
         # The choice is made once, while the library is loaded: load it anew.
         _ctypes.dlclose(library._handle)
@@ -132,13 +128,14 @@ def load_library() -> ctypes.CDLL:
 
 
 def config() -> dict[str, str]:
-    """Return which BLAS library computes, its version and kernels, and on how many threads."""
+    """Return which BLAS library computes, its kernels and ours, and on how many threads."""
     _library.scipy_openblas_get_config.restype = ctypes.c_char_p
     name, version = _library.scipy_openblas_get_config().decode().split()[:2]
     return {
         "library": name,
         "version": version,
         "core": core_name(_library),
+        "isa": isa.NAME,
         "threads": str(get_num_threads()),
     }
 

@@ -35,7 +35,7 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 LETTERS = {"a": 2.0, "b": 3.0}  # text C's grey levels; any two numbers do
 
 
-@pytest.fixture(params=["reference", "blas", "auto"])
+@pytest.fixture(params=["reference", "blas", "direct", "auto"])
 def every_kernel(request: pytest.FixtureRequest) -> Iterator[None]:
     with mg.kernels(request.param):
         yield

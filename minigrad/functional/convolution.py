@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad_ext as ext
-from minigrad.engine import op
+from minigrad.engine import Tensor, op
 from minigrad.functional.elementwise import relu_grad
 from minigrad.functional.reductions import sum
 
@@ -38,11 +38,13 @@ def _conv2d_relu(x, w, b, *, geometry):
 
 
 @_conv2d_relu.vjp_joint
-def _conv2d_relu_vjp(needs, g, x, w, out, x_shape, w_shape, geometry):
+def _conv2d_relu_vjp(needs, g, x, w, out, geometry):
+    if not isinstance(g, Tensor):  # the same as below, in one pass over memory
+        return ext.conv2d_grads(g, x, w, out, needs=needs, **geometry)
     g = relu_grad(g, out)
     return (
-        _input_grad(g, w, input_shape=x_shape, geometry=geometry) if needs[0] else None,
-        _weight_grad(g, x, weight_shape=w_shape, geometry=geometry) if needs[1] else None,
+        _input_grad(g, w, input_shape=x.shape, geometry=geometry) if needs[0] else None,
+        _weight_grad(g, x, weight_shape=w.shape, geometry=geometry) if needs[1] else None,
         sum(g, axis=(0, 1, 2)) if needs[2] else None,
     )
 

@@ -86,7 +86,7 @@ def test_first_maximum_and_first_nan_win_in_max_pooling() -> None:
     assert t.grad.data.reshape(4, 2).tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize("kernels", ["blas", "reference"])
+@pytest.mark.parametrize("kernels", ["blas", "direct", "reference"])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_pool_padding_beyond_half_the_window(kernels: Any, ceil_mode: bool, stride: int) -> None:

@@ -48,6 +48,9 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
         "conv2d": ({"x": x, "w": w, "b": numbers(10)}, conv | {"relu": True}),
         "conv2d_input_grad": ({"g": conv_g, "w": w}, conv | {"input_shape": x.shape}),
         "conv2d_weight_grad": ({"g": conv_g, "x": x}, conv | {"weight_shape": w.shape}),
+        "conv2d_grads": (
+            {"g": conv_g, "x": x, "w": w, "out": abs(conv_g)}, conv | {"needs": (True, True, True)}
+        ),
         "max_pool2d": ({"x": x}, pool),
         "max_pool2d_grad": ({"g": pool_g, "index": index}, {"input_shape": x.shape}),
         "max_pool2d_gather": ({"x": x, "index": index}, {}),

@@ -44,10 +44,10 @@ def test_what_is_no_array_is_refused(kernel, bad, call):
             good(**{name: bad})
 
 
-def test_none_is_refused_except_for_the_bias_of_conv2d(kernel, call):
+def test_none_is_refused_except_where_an_array_is_optional(kernel, call):
     good = call(kernel, np.float32, 2)
     for name in good.arrays:
-        if (kernel, name) != ("conv2d", "b"):
+        if (kernel, name) not in [("conv2d", "b"), ("conv2d_grads", "out")]:
             with pytest.raises(TypeError, match=f"{kernel}: {name} expects .* got NoneType"):
                 good(**{name: None})
 
@@ -100,6 +100,7 @@ BAD = [
     ("conv2d_input_grad", {"input_shape": (2, 13, 11, 6.0)}, "input_shape expects 4 ints >= 0"),
     ("conv2d_input_grad", {"input_shape": (2, -1, 11, 6)}, "input_shape expects 4 ints >= 0"),
     ("conv2d_input_grad", {"input_shape": (2, 15, 11, 6)}, r"g expects shape \(2, 7, 12, 10\)"),
+    ("conv2d_grads", {"needs": (True, False)}, "needs expects a bool for each of x, w and b"),
     ("conv2d_weight_grad", {"weight_shape": 3}, "weight_shape expects 4 ints >= 0"),
     ("conv2d_weight_grad", {"weight_shape": (3, 2, 6, 10)}, "w expects C_in // groups = 3"),
     ("conv2d_weight_grad", {"weight_shape": (1, 2, 3, 10)}, r"g expects shape \(2, 7, 12, 10\)"),
@@ -146,7 +147,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("which", ["blas", "reference"])
+@pytest.mark.parametrize("which", ["blas", "direct", "reference"])
 @pytest.mark.parametrize(
     ("op", "changes", "message"),
     BAD,

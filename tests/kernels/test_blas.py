@@ -134,21 +134,24 @@ def test_a_library_that_was_loaded_before_is_set_to_one_thread():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "has_avx512", "asked", "better"),
+    ("chosen", "isa", "best", "asked", "better"),
     [
-        ("Haswell", True, None, "SkylakeX"),
-        ("Haswell", False, None, None),
-        ("Haswell", True, "Haswell", None),
-        ("SkylakeX", True, None, None),
-        ("Cooperlake", True, None, None),
-        ("Zen", True, None, None),
+        ("Haswell", "avx512", "avx512", None, "SkylakeX"),
+        ("Haswell", "avx2", "avx2", None, None),
+        ("Haswell", "avx512", "avx512", "Haswell", None),
+        ("SkylakeX", "avx512", "avx512", None, None),
+        ("Cooperlake", "avx512", "avx512", None, None),
+        ("Zen", "avx2", "avx2", None, None),
+        ("SkylakeX", "avx2", "avx512", None, "Haswell"),
+        ("SkylakeX", "baseline", "avx512", None, "Nehalem"),
+        ("NEOVERSEN1", "neon", "neon", None, None),
     ],
 )
-def test_better_core(monkeypatch, chosen, has_avx512, asked, better):
+def test_better_core(monkeypatch, chosen, isa, best, asked, better):
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     if asked is not None:
         monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
-    assert blas.better_core(chosen, has_avx512) == better
+    assert blas.better_core(chosen, isa, best) == better
 
 
 avx512 = pytest.mark.skipif(

@@ -12,6 +12,13 @@ import pytest
 import minigrad_ext
 
 
+@pytest.fixture(autouse=True, params=["blas", "direct"])
+def way(request):
+    """Each test computes in each way that is exact."""
+    with minigrad_ext.kernels(request.param):
+        yield
+
+
 def geometry(
     C_in, C_out, size, kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1
 ):
@@ -139,6 +146,30 @@ def test_weight_grad_is_exact(case, dtype, N, agree):
         agree(got, minigrad_ext.conv2d_weight_grad(g, x, weight_shape=w.shape, **config))
 
 
+@pytest.mark.parametrize("relu", [False, True])
+def test_grads_together_are_exact(case, dtype, relu):
+    x, w, b, g, config = case(dtype, 19)
+    out = minigrad_ext.conv2d(x, w, b, **config, relu=True) if relu else None
+    for needs in itertools.product((False, True), repeat=3):
+        got = minigrad_ext.conv2d_grads(g, x, w, out, needs=needs, **config)
+        with minigrad_ext.kernels("reference"):
+            expected = minigrad_ext.conv2d_grads(g, x, w, out, needs=needs, **config)
+        for needed, one, other in zip(needs, got, expected, strict=True):
+            assert (one is not None) == (other is not None) == needed
+            if needed:
+                np.testing.assert_array_equal(one, other, strict=True)
+
+
+def test_nan_in_the_output_lets_the_gradient_pass_as_in_relu(sixteenths, dtype):
+    shapes = (2, 9, 7, 64), (1, 1, 64, 33), (2, 9, 7, 33)
+    x, w, g = (sixteenths(*shape, dtype=dtype) for shape in shapes)
+    out = np.full_like(g, np.nan)
+    config = {"stride": (1, 1), "padding": ((0, 0),) * 2, "dilation": (1, 1), "groups": 1}
+    masked = minigrad_ext.conv2d_grads(g, x, w, out, needs=(True,) * 3, **config)
+    plain = minigrad_ext.conv2d_grads(g, x, w, None, needs=(True,) * 3, **config)
+    assert all(map(np.array_equal, masked, plain))
+
+
 @pytest.mark.parametrize("name", ["1x1_wide", "3x3", "7x7_stem", "depthwise", "3x3_groups_stride"])
 def test_bits_do_not_depend_on_threads_or_cut(name, agree, threads):
     image, weight, config = GEOMETRIES[name]
@@ -149,9 +180,12 @@ def test_bits_do_not_depend_on_threads_or_cut(name, agree, threads):
     g = rng.standard_normal(y.shape, np.float32)
     dw = minigrad_ext.conv2d_weight_grad(g, x, weight_shape=w.shape, **config)
     dx = minigrad_ext.conv2d_input_grad(g, w, input_shape=x.shape, **config)
+    together = minigrad_ext.conv2d_grads(g, x, w, y, needs=(True,) * 3, **config)
     for count, cut in itertools.product((1, 2, 3), (1, 8)):
         threads(count)
         agree(minigrad_ext.conv2d_weight_grad(g, x, weight_shape=w.shape, **config), dw)
+        again = minigrad_ext.conv2d_grads(g, x, w, y, needs=(True,) * 3, **config)
+        assert all(map(np.array_equal, again, together))
         for part in slice(0, cut), slice(cut, None):
             agree(minigrad_ext.conv2d(x[part], w, None, **config, relu=False), y[part])
             shape = x[part].shape

@@ -26,6 +26,13 @@ IMAGES = {
 }
 
 
+@pytest.fixture(autouse=True, params=["blas", "direct"])
+def way(request):
+    """Each test computes in each way that is exact."""
+    with ext.kernels(request.param):
+        yield
+
+
 @pytest.fixture(params=IMAGES.values(), ids=IMAGES.keys())
 def results(request, dtype, sixteenths):
     """A function that computes the three kernels."""
@@ -36,10 +43,12 @@ def results(request, dtype, sixteenths):
         "dilation": (dilation, dilation), "groups": groups,
     }  # fmt: skip
     g = sixteenths(*ext.conv2d(x, w, b, **config, relu=False).shape, dtype=dtype)
+    together = {"needs": (True, True, True), **config}
     return lambda: {
         "y": ext.conv2d(x, w, b, **config, relu=False),
         "dx": ext.conv2d_input_grad(g, w, input_shape=x.shape, **config),
         "dw": ext.conv2d_weight_grad(g, x, weight_shape=w.shape, **config),
+        **dict(zip(("dx'", "dw'", "db'"), ext.conv2d_grads(g, x, w, g, **together), strict=True)),
     }
 
 

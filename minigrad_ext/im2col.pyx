@@ -10,15 +10,9 @@ where rows[u] holds one matrix row for each pixel. It is gathered once for all u
 of neighbouring output rows share it: a 3x3 kernel copies 3 C_in numbers for a pixel, not 9 C_in.
 A 1x1 convolution copies nothing, the pixels in place are its rows.
 
-The input gradient is this forward convolution of g with w turned around, once for each residue of
-the pixel's position modulo the stride.
-
 Tiles are a function of the sizes of image and kernel, and each lies within one image: so neither
 the number of threads nor the way in which a batch is cut changes a single bit.
 """
-
-from itertools import product, starmap
-from math import gcd
 
 import numpy as np
 
@@ -29,18 +23,18 @@ from libc.string cimport memcpy, memset
 from . cimport depthwise
 from .blas cimport gemm, preferred_rows, threads_for_products
 from .simd cimport avx2_void
-from .window cimport Axis, Tile, Window
+from .window cimport (
+    Axis, Tile, Window, ceil_div, even_part, make_window, products, same_pixels,
+)
 
 from .allocator import new_array
 from .blas import check_dimensions
-from .geometry import conv_output_size
 
 cdef enum:
     # Bytes to gather for a kernel row of a tile. Of an L2 cache of 1 MiB this is half; with 256 KiB
     # a 3x3 convolution of 256 channels is 3 % slower, with 1 MiB 2 % faster (Zen 4).
     SCRATCH = 512 * 1024
     FEWEST_PIXELS = 16    # in a tile, however many channels they have
-    BLOCKS = 8            # of images, whose weight gradients are summed apart
 
 
 cdef struct Tiling:
@@ -55,70 +49,14 @@ cdef struct Tiling:
     Py_ssize_t scratch  # numbers that a thread gathers at most
 
 
-# ------------------------------------------------------------------------------- the three kernels
-
-
-def conv2d(x, w, b, *, stride, padding, dilation, groups, relu):
-    output_size = map(conv_output_size, x.shape[1:3], w.shape[:2], stride, padding, dilation)
-    y = new_array((len(x), *output_size, w.shape[3]), x.dtype)
-    start = [-before for before, _ in padding]
-    correlate(x, w, b, y, stride=stride, start=start, step=dilation, groups=groups, relu=relu)
-    return y
-
-
-def conv2d_input_grad(g, w, *, input_shape, stride, padding, dilation, groups):
-    kh, kw, C_in, C_out = w.shape
-    # (kh, kw, c, group, o) -> (kh, kw, o, group, c): as weights of a convolution of g
-    turned = w.reshape(kh, kw, C_in, groups, C_out // groups).swapaxes(2, 4)
-    dx = new_array(input_shape, g.dtype)
-    axes = zip(input_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
-    for along_rows, along_columns in product(*starmap(residues, axes)):
-        pixels, taps, start, step = zip(along_rows, along_columns, strict=True)
-        weights = np.ascontiguousarray(turned[taps])
-        correlate(
-            g, weights.reshape(*weights.shape[:3], groups * C_in), None,
-            dx[(slice(None), *pixels)], stride=(1, 1), start=start, step=step, groups=groups,
-            relu=False,
-        )
-    return dx
-
-
-def residues(inputs, taps, stride, padding, dilation):
-    """Yield the input gradient along an axis as windows over g, one for each residue mod stride.
-
-    Output o read input i through tap t where  o * stride - padding[0] + t * dilation = i.  For the
-    inputs i = r + k * stride that is  o = k + (r + padding[0] - t * dilation) / stride:  the same
-    taps for each k, those that divide, which are each (stride / gcd)-th. In the order of growing o
-    the last one comes first.
-
-    Yields:
-        The inputs and the taps as slices, the window's start and step (see window.pxd).
-    """
-    common = gcd(stride, dilation)
-    for r in range(min(stride, inputs)):
-        pixels = slice(r, None, stride)
-        reach = [r + padding[0] - tap * dilation for tap in range(taps)]
-        hits = [tap for tap in range(taps) if reach[tap] % stride == 0]
-        if hits:
-            last = max(hits)
-            backwards = slice(last, None, -(stride // common))
-            yield pixels, backwards, reach[last] // stride, dilation // common
-        else:
-            yield pixels, slice(0), 0, 1
-
-
-def conv2d_weight_grad(g, x, *, weight_shape, stride, padding, dilation, groups):
-    parts = new_array((min(BLOCKS, max(len(x), 1)), *weight_shape), g.dtype)
-    parts[:] = 0
-    start = [-before for before, _ in padding]
-    weight_grad(g, x, parts, stride=stride, start=start, step=dilation, groups=groups)
-    return np.add.reduce(parts, axis=0, out=new_array(weight_shape, g.dtype))
-
-
 # --------------------------------------------------------------------------- the loops over tiles
 
 
-def correlate(
+def correlate(x, w, b, y, **config):
+    _correlate(x, np.ascontiguousarray(w), b, y, **config)
+
+
+def _correlate(
     const floating[:, :, :, ::1] x, const floating[:, :, :, ::1] w, const floating[::1] b,
     floating[:, :, :, :] y, *, stride, start, step, Py_ssize_t groups, bint relu,
 ):
@@ -126,12 +64,6 @@ def correlate(
 
     y may be a view of every n-th row and column of an array, but its channels lie together.
     """
-    if y.size == 0:
-        return
-    if x.size == 0 or w.size == 0:
-        seen = 0 if b is None else np.asarray(b)
-        np.asarray(y)[...] = np.maximum(seen, 0) if relu else seen
-        return
     cdef Window window = make_window(x.shape, w.shape, y.shape, stride, start, step, groups)
     cdef Py_ssize_t y_row = y.strides[1] // y.itemsize, y_pixel = y.strides[2] // y.itemsize
     cdef bint dense = y_row == y.shape[2] * y_pixel
@@ -158,8 +90,6 @@ def weight_grad(
     floating[:, :, :, :, ::1] parts, *, stride, start, step, Py_ssize_t groups,
 ):
     """parts[block] += what the images of this block add to the weight gradient, in their order."""
-    if g.size == 0 or x.size == 0 or parts.size == 0:
-        return
     cdef Window window = make_window(x.shape, parts.shape + 1, g.shape, stride, start, step, groups)
     check_dimensions(
         "conv2d", C_in=x.shape[3], kw_C_in=parts.shape[2] * parts.shape[3], C_out=g.shape[3]
@@ -175,26 +105,6 @@ def weight_grad(
                     &window, &tiling, tile, &x[n, 0, 0, 0], &g[n, 0, 0, 0],
                     &parts[block, 0, 0, 0, 0], &scratch[threadid(), 0],
                 )
-
-
-cdef Window make_window(
-    const Py_ssize_t* image, const Py_ssize_t* kernel, const Py_ssize_t* output,
-    stride, start, step, Py_ssize_t groups,
-):
-    """The window of a kernel (HWIO) over an image (NHWC), stopping at each pixel of the output."""
-    cdef Window window
-    window.rows = Axis(image[1], output[1], kernel[0], stride[0], start[0], step[0])
-    window.columns = Axis(image[2], output[2], kernel[1], stride[1], start[1], step[1])
-    window.groups, window.C_in, window.C_out = groups, kernel[2], kernel[3] // groups
-    return window
-
-
-cdef Py_ssize_t products(const Window* window, Py_ssize_t images) noexcept nogil:
-    """How many multiplications the convolution of so many images takes."""
-    return (
-        images * window.rows.outputs * window.columns.outputs * window.groups * window.C_out
-        * window.rows.taps * window.columns.taps * window.C_in
-    )
 
 
 # -------------------------------------------------------------------------------- tiles of windows
@@ -238,22 +148,6 @@ cdef Tiling make_tiling(Window* window, bint dense, Py_ssize_t itemsize) noexcep
     else:
         tiling.scratch = (tiling.rows + overlap * tiling.shared) * tiling.columns * K
     return tiling
-
-
-cdef bint same_pixels(const Axis* axis) noexcept nogil:
-    """Whether each output sees the input at its own place, and that alone."""
-    return (
-        axis.taps == 1 and axis.stride == 1 and axis.start == 0 and axis.inputs == axis.outputs
-    )
-
-
-cdef Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef Py_ssize_t even_part(Py_ssize_t size, Py_ssize_t limit) noexcept nogil:
-    """The biggest of equal parts, none above the limit."""
-    return ceil_div(size, ceil_div(size, limit))
 
 
 cdef Tile make_tile(const Window* window, const Tiling* tiling, Py_ssize_t index) noexcept nogil:

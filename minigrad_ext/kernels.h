@@ -1,0 +1,33 @@
+/* What the innermost loops are given and offer; isa.h compiles them. */
+
+#ifndef MINIGRAD_KERNELS_H
+#define MINIGRAD_KERNELS_H
+
+#include <Python.h>
+
+enum { MOST_ROWS = 14, MOST_VECTORS = 4, LINE = 16 /* floats of a cache line */ };
+
+/* What a tile computes; see tile.h. C has `columns` columns, at most those of the tile's vectors;
+ * B and the bias are as wide as the vectors, with anything beyond the columns. */
+typedef struct {
+    Py_ssize_t taps, K, columns;
+    const Py_ssize_t *offset;
+    const float *A, *B, *bias;      /* bias: or NULL */
+    Py_ssize_t a_row, a_step, b_step, c_row;
+    float *C;
+    int accumulate, relu, ahead;    /* C += instead of C =; max(C, 0) at the end; prefetch */
+} Product;
+
+typedef void (*Multiply)(const Product *);
+
+typedef struct {
+    int lanes;                      /* floats to a vector; 0: there are no kernels */
+    int widest;                     /* the most vectors of a tile */
+    int rows[MOST_VECTORS];         /* [vectors - 1]: the most rows of a tile so wide */
+    Multiply multiply[MOST_VECTORS][MOST_ROWS];  /* [vectors - 1][rows - 1] */
+    void (*relu_grad)(
+        Py_ssize_t pixels, Py_ssize_t channels, const float *g, const float *out,
+        float *masked, Py_ssize_t masked_row, float *sums);
+} Kernels;
+
+#endif
