@@ -264,41 +264,28 @@ def batch_norm_statistics(x):
 
 
 @_kernel
-def batch_norm(x, mean, inv_std, weight, bias, *, relu):
-    op = "batch_norm"
-    x = check.pixels(op, "x", x)
-    C = x.shape[-1]
-    mean = check.channels(op, "mean", mean, C, x)
-    inv_std = check.channels(op, "inv_std", inv_std, C, x)
-    weight = check.channels(op, "weight", weight, C, x)
-    bias = check.channels(op, "bias", bias, C, x)
-    return _implementation().batch_norm(x, mean, inv_std, weight, bias, relu=relu)
+def batch_norm(x, mean, inv_std, weight, bias, residual, *, relu):
+    arrays = check.normalization("batch_norm", x, mean, inv_std, weight, bias)
+    if residual is not None:
+        residual = check.like("batch_norm", "residual", residual, arrays[0])
+    return _implementation().batch_norm(*arrays, residual, relu=relu)
 
 
 @_kernel
-def batch_norm_sums(g, x, mean, inv_std):
-    op = "batch_norm_sums"
-    x = check.pixels(op, "x", x)
-    g = check.array(op, "g", g, None, x)
-    check.shape(op, "g", g, x.shape, "that of x")
-    mean = check.channels(op, "mean", mean, x.shape[-1], x)
-    inv_std = check.channels(op, "inv_std", inv_std, x.shape[-1], x)
-    return _implementation().batch_norm_sums(g, x, mean, inv_std)
+def batch_norm_sums(g, x, mean, inv_std, weight, bias, *, relu):
+    arrays = check.normalization("batch_norm_sums", x, mean, inv_std, weight, bias)
+    g = check.like("batch_norm_sums", "g", g, arrays[0])
+    return _implementation().batch_norm_sums(g, *arrays, relu=relu)
 
 
 @_kernel
-def batch_norm_input_grad(g, x, mean, inv_std, weight, sums):
+def batch_norm_input_grad(g, x, mean, inv_std, weight, bias, sums, *, relu):
     op = "batch_norm_input_grad"
-    x = check.pixels(op, "x", x)
-    g = check.array(op, "g", g, None, x)
-    check.shape(op, "g", g, x.shape, "that of x")
-    C = x.shape[-1]
-    mean = check.channels(op, "mean", mean, C, x)
-    inv_std = check.channels(op, "inv_std", inv_std, C, x)
-    weight = check.channels(op, "weight", weight, C, x)
-    sums = check.array(op, "sums", sums, check.SUMS, x)
-    check.shape(op, "sums", sums, (2, C), "what batch_norm_sums gave")
-    return _implementation().batch_norm_input_grad(g, x, mean, inv_std, weight, sums)
+    arrays = check.normalization(op, x, mean, inv_std, weight, bias)
+    g = check.like(op, "g", g, arrays[0])
+    sums = check.array(op, "sums", sums, check.SUMS, arrays[0])
+    check.shape(op, "sums", sums, (2, x.shape[-1]), "what batch_norm_sums gave")
+    return _implementation().batch_norm_input_grad(g, *arrays, sums, relu=relu)
 
 
 # --------------------------------------------------------------------------- softmax cross-entropy

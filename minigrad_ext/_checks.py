@@ -92,6 +92,29 @@ def pixels(op: str, name: str, a: Array) -> Array:
     return a
 
 
+def like(op: str, name: str, a: Array, x: Array) -> Array:
+    """Return what has the shape and the dtype of x, as `array` does."""
+    a = array(op, name, a, None, x)
+    if a.shape != x.shape:
+        shape(op, name, a, x.shape, "that of x")
+    return a
+
+
+def normalization(
+    op: str, x: Array, mean: Array, inv_std: Array, weight: Array, bias: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return pixels, and four numbers for each of their channels."""
+    x = pixels(op, "x", x)
+    C = x.shape[-1]
+    return (
+        x,
+        channels(op, "mean", mean, C, x),
+        channels(op, "inv_std", inv_std, C, x),
+        channels(op, "weight", weight, C, x),
+        channels(op, "bias", bias, C, x),
+    )
+
+
 def logits(op: str, a: Array, label_smoothing: float) -> Array:
     """Return rows of at least one class each, as `array` does."""
     a = array(op, "logits", a, LOGITS)

@@ -30,10 +30,11 @@ from minigrad.functional.elementwise import (
     where,
 )
 from minigrad.functional.losses import cross_entropy, log_softmax, mse_loss, softmax
+from minigrad.functional.normalization import batch_norm
 from minigrad.functional.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from minigrad.functional.products import einsum, linear, matmul
 from minigrad.functional.reductions import argmax, logsumexp, max, mean, min, sum, var
-from minigrad.functional.regularization import batch_norm, dropout
+from minigrad.functional.regularization import dropout
 from minigrad.functional.shapes import (
     broadcast_to,
     concatenate,

@@ -333,7 +333,7 @@ CASES = [
         (normal(3), A),
     ),
     Case("mse_loss", F.mse_loss, lambda x, y: np.mean((x - y) ** 2), (A, B)),
-    # regularization
+    # regularization and normalization
     Case("dropout", lambda x: F.dropout(x, p=0.3, training=False), lambda x: x, (A,), "eval"),
     Case(
         "dropout",
@@ -353,6 +353,29 @@ CASES = [
         lambda x, w, b: np.maximum(batch_norm(x, w, b), 0),
         (IMAGES, positive(4), normal(4)),
         "relu",
+    ),
+    Case(
+        "batch_norm",
+        lambda x, w, b, r: F.batch_norm(x, w, b, None, None, r, training=True, activation="relu"),
+        lambda x, w, b, r: np.maximum(batch_norm(x, w, b) + r, 0),
+        (IMAGES, positive(4), normal(4), normal(2, 5, 6, 4, seed=4)),
+        "residual relu",
+    ),
+    Case(
+        "batch_norm",
+        lambda x, w, b, r: F.batch_norm(x, w, b, None, None, r, training=True),
+        lambda x, w, b, r: batch_norm(x, w, b) + r,
+        (IMAGES, positive(4), normal(4), normal(2, 5, 6, 4, seed=4)),
+        "residual",
+    ),
+    Case(
+        "batch_norm",
+        lambda x, w, b, r: F.batch_norm(
+            x, w, b, np.full(4, 0.5), np.full(4, 4.0), r, training=False, eps=0, activation="relu"
+        ),
+        lambda x, w, b, r: np.maximum((x - 0.5) / 2 * w + b + r, 0),
+        (IMAGES, positive(4), normal(4), normal(2, 5, 6, 4, seed=4)),
+        "eval residual relu",
     ),
     Case(
         "batch_norm",

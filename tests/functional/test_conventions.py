@@ -376,6 +376,26 @@ def test_running_statistics_may_change_before_backward() -> None:
     assert w.grad.item() == 3.0
 
 
+def test_batch_norm_with_relu_keeps_its_input_alone() -> None:
+    """Where the ReLU was at work is found out again; with a residual the output is kept, too."""
+    x = mg.Tensor(np.random.default_rng(0).standard_normal((4, 5)), requires_grad=True)
+    for residual in (None, mg.Tensor(x.data + 1, requires_grad=True)):
+        y = F.batch_norm(
+            x, np.ones(5), np.zeros(5), None, None, residual, training=True, activation="relu"
+        )
+        assert y.node is not None
+        assert (y.node.out is None) == (residual is None)
+        (kept,) = [a for a in y.node.saved if np.shape(a) == x.shape]
+        assert kept is x.data
+
+
+def test_a_residual_has_the_shape_of_x() -> None:
+    x, one, zero = np.ones((4, 2, 5)), np.ones(5), np.zeros(5)
+    for training in (True, False):
+        with pytest.raises(ValueError, match=r"residual expects shape \(4, 2, 5\), that of x"):
+            F.batch_norm(x, one, zero, zero, one, zero, training=training, activation="relu")
+
+
 def test_a_refused_batch_leaves_the_running_statistics_alone() -> None:
     mean, var = np.zeros(3), np.ones(3)
     x = mg.Tensor(np.random.default_rng(0).standard_normal((4, 5)))

@@ -115,16 +115,25 @@ def test_avg_pool2d(case: dict[str, Any], count_include_pad: bool, dtype: Any) -
 
 
 @dtypes
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("add", [True, False])
 @pytest.mark.parametrize("training", [True, False])
-def test_batch_norm(training: bool, dtype: Any) -> None:
+def test_batch_norm(training: bool, add: bool, relu: bool, dtype: Any) -> None:
     means, variances = normal(5).astype(dtype), np.abs(normal(5)).astype(dtype) + 1
     ours = means.copy(), variances.copy()
     theirs = torch.tensor(means), torch.tensor(variances)
     config = {"training": training, "momentum": 0.3, "eps": 1e-3}
+    activation = "relu" if relu else None
+
+    def reference(x: Any, w: Any, b: Any, r: Any = 0) -> Any:
+        y = nhwc(T.batch_norm(nchw(x), *theirs, w, b, **config)) + r
+        return torch.relu(y) if relu else y
+
+    x = normal(3, 4, 6, 5) * 2 + 3
     compare(
-        lambda x, w, b: F.batch_norm(x, w, b, *ours, **config),
-        lambda x, w, b: nhwc(T.batch_norm(nchw(x), *theirs, w, b, **config)),
-        [normal(3, 4, 6, 5) * 2 + 3, normal(5), normal(5)],
+        lambda x, w, b, r=None: F.batch_norm(x, w, b, *ours, r, activation=activation, **config),
+        reference,
+        [x, normal(5), normal(5), x[::-1] - 2][: 4 if add else 3],
         dtype,
     )
     for a, b in zip(ours, theirs, strict=True):

@@ -44,6 +44,7 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
     pool_g, vector = numbers(N, 7, 4, 6), numbers(6)
     index = rng.integers(0, 13 * 11, pool_g.shape, dtype=np.int32)
     logits, labels = numbers(37 * N, 7), rng.integers(0, 7, 37 * N)
+    norm = {"x": x, "mean": vector, "inv_std": abs(vector), "weight": vector, "bias": numbers(6)}
     arrays, config = {
         "conv2d": ({"x": x, "w": w, "b": numbers(10)}, conv | {"relu": True}),
         "conv2d_input_grad": ({"g": conv_g, "w": w}, conv | {"input_shape": x.shape}),
@@ -57,15 +58,10 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
         "avg_pool2d": ({"x": x}, mean),
         "avg_pool2d_grad": ({"g": pool_g}, mean | {"input_shape": x.shape}),
         "batch_norm_statistics": ({"x": x}, {}),
-        "batch_norm": (
-            {"x": x, "mean": vector, "inv_std": abs(vector), "weight": vector, "bias": vector},
-            {"relu": True},
-        ),
-        "batch_norm_sums": ({"g": x[::-1].copy(), "x": x, "mean": vector, "inv_std": vector}, {}),
+        "batch_norm": (norm | {"residual": x[::-1].copy()}, {"relu": True}),
+        "batch_norm_sums": ({"g": x[::-1].copy()} | norm, {"relu": True}),
         "batch_norm_input_grad": (
-            {"g": x[::-1].copy(), "x": x, "mean": vector, "inv_std": vector, "weight": vector,
-             "sums": numbers(2, 6)},
-            {},
+            {"g": x[::-1].copy()} | norm | {"sums": numbers(2, 6)}, {"relu": True}
         ),
         "softmax_cross_entropy": ({"logits": logits, "labels": labels}, ce),
         "softmax_cross_entropy_grad": (

@@ -45,9 +45,10 @@ def test_what_is_no_array_is_refused(kernel, bad, call):
 
 
 def test_none_is_refused_except_where_an_array_is_optional(kernel, call):
+    optional = {("conv2d", "b"), ("conv2d_grads", "out"), ("batch_norm", "residual")}
     good = call(kernel, np.float32, 2)
     for name in good.arrays:
-        if (kernel, name) not in [("conv2d", "b"), ("conv2d_grads", "out")]:
+        if (kernel, name) not in optional:
             with pytest.raises(TypeError, match=f"{kernel}: {name} expects .* got NoneType"):
                 good(**{name: None})
 
@@ -144,6 +145,10 @@ BAD = [
     ("matmul", {"a": ONES(3), "b": ONES((3, 2))}, "a and b expect shapes"),
     ("matmul", {"a": ONES((1,) * 4), "b": ONES((1,) * 4)}, "a and b expect shapes"),
     ("batch_norm_statistics", {"x": ONES(())}, r"x expects axes \(..., C\)"),
+    ("batch_norm", {"residual": ONES((1, 13, 11, 6))}, r"residual expects shape .* that of x, got"),
+    ("batch_norm", {"bias": ONES(5)}, r"bias expects shape \(6,\), one number for each channel"),
+    ("batch_norm_sums", {"weight": ONES(7)}, r"weight expects shape \(6,\), one number for each"),
+    ("batch_norm_input_grad", {"sums": ONES((2, 5))}, r"sums expects shape \(2, 6\), what batch_"),
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ CUTTABLE = [
     "max_pool2d", "max_pool2d_gather", "max_pool2d_grad", "relu", "relu_grad",
     "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip
-PER_IMAGE = ["g", "index", "labels", "logits", "out", "x", "y"]
+PER_IMAGE = ["g", "index", "labels", "logits", "out", "residual", "x", "y"]
 
 LAYOUTS = {
     "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
