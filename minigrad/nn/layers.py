@@ -91,15 +91,21 @@ class Conv2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, in_channels) -> (N, OH, OW, out_channels)."""
+        return self.convolve(x, self.weight, self.bias, self.activation)
+
+    def convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation
+    ) -> Tensor:
+        """Convolve in the layer's geometry by a weight and a bias that were made of its own."""
         return F.conv2d(
             x,
-            self.weight,
-            self.bias,
+            weight,
+            bias,
             stride=self.stride,
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
-            activation=self.activation,
+            activation=activation,
         )
 
     def extra_repr(self) -> str:
@@ -145,19 +151,25 @@ class BatchNorm2d(Module):
         self.running_mean = Tensor(np.zeros(channels, np.float32))
         self.running_var = Tensor(np.ones(channels, np.float32))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, channels) -> the same shape."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """(N, H, W, channels) -> the same shape; a residual is added before the activation."""
         return F.batch_norm(
             x,
             self.weight,
             self.bias,
             self.running_mean,
             self.running_var,
+            residual,
             training=self.training,
             momentum=self.momentum,
             eps=self.eps,
             activation=self.activation,
         )
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """What evaluation does: `x * scale + shift`, both (channels,)."""
+        scale = self.weight / F.sqrt(self.running_var + self.eps)
+        return scale, self.bias - self.running_mean * scale
 
     def extra_repr(self) -> str:
         """Sizes and configuration."""

@@ -96,6 +96,35 @@ def test_the_relu_of_a_bottleneck_comes_after_the_sum():
     assert block(x).data.tolist() == [[[[2.0, 0.0]]]]
 
 
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"activation": None}])
+def test_evaluation_without_recording_is_the_same(options):
+    """There the batch norm is part of the convolution's weights."""
+    rng = np.random.default_rng(0)
+    block = nn.conv_block(4, 8, 3, **options).astype(np.float64).eval()
+    for tensor in [*block.parameters(), *block.buffers()]:
+        tensor.data[...] = rng.uniform(0.5, 2, tensor.shape) * rng.choice([-1, 1], tensor.shape)
+    block[1].running_var.data[...] = rng.uniform(0.5, 2, 8)
+    x = mg.Tensor(rng.normal(size=(2, 5, 6, 4)))
+    recorded = block(x)
+    with mg.no_grad():
+        out = block(x)
+    # float64 sums of 36 terms
+    np.testing.assert_allclose(out.data, recorded.data, rtol=1e-12, atol=1e-12)
+    residual = mg.Tensor(rng.normal(size=out.shape))
+    with mg.no_grad():
+        out = block(x, residual)
+    np.testing.assert_allclose(out.data, block(x, residual).data, rtol=1e-12, atol=1e-12)
+
+
+def test_training_without_recording_uses_the_batch():
+    block = nn.conv_block(2, 3)
+    x = mg.Tensor(np.random.default_rng(0).normal(3, 2, (4, 5, 5, 2)).astype(np.float32))
+    with mg.no_grad():
+        out = block(x)
+    assert (block[1].running_mean.data != 0).all()
+    np.testing.assert_array_equal(out.data, block(x).data)
+
+
 def test_train_and_eval_reach_the_branches_of_inception():
     block = nn.Inception(2, 1, 1, 1, 1, 1, 1, batch_norm=True).eval()
     norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
