@@ -2,11 +2,12 @@
 
 from cython cimport floating
 from cython.parallel cimport prange
-from libc cimport math
+
+from . cimport special
+from .parallel cimport threads_for
+from .simd cimport avx2_void
 
 from .allocator import new_array
-
-from .parallel cimport threads_for
 
 cdef enum:
     BLOCK = 8192  # numbers that a thread takes at a time
@@ -118,7 +119,7 @@ def _erf(const floating[::1] x, floating[::1] y):
                 _erf_block(&x[start], &y[start], min(BLOCK // ERF, size - start))
 
 
-cdef void _erf_block(const floating* x, floating* y, Py_ssize_t size) noexcept nogil:
+cdef avx2_void _erf_block(const floating* x, floating* y, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(size):
-        y[i] = math.erff(x[i]) if floating is float else math.erf(x[i])
+        y[i] = special.erf(x[i])

@@ -12,22 +12,52 @@ from ._checks import label_values
 from .allocator import new_array
 
 from .parallel cimport threads_for
+from .simd cimport avx2_void
+from .special cimport exp_nonpositive
 
-# Passing over one number takes about this many times as long with an exp as without.
 cdef enum:
-    EXP = 8
+    EXP = 4  # passing over a number takes about so many times as long with an exp as without
+    STRIP = 256  # numbers whose exps are held at a time
+    LANES = 8  # a sum is made of so many, side by side, so that it fits vector registers
 
 
-cdef inline floating _exp(floating x) noexcept nogil:
-    return math.expf(x) if floating is float else math.exp(x)
+cdef avx2_void _find_largest(
+    const floating* logits, Py_ssize_t C, floating* largest
+) noexcept nogil:
+    cdef floating[LANES] lanes
+    cdef Py_ssize_t c = 0, lane
+    for lane in range(LANES):
+        lanes[lane] = logits[0]
+    while c + LANES <= C:
+        for lane in range(LANES):
+            lanes[lane] = logits[c + lane] if logits[c + lane] > lanes[lane] else lanes[lane]
+        c += LANES
+    for lane in range(C - c):
+        lanes[lane] = logits[c + lane] if logits[c + lane] > lanes[lane] else lanes[lane]
+    largest[0] = lanes[0]
+    for lane in range(1, LANES):
+        largest[0] = lanes[lane] if lanes[lane] > largest[0] else largest[0]
 
 
-cdef inline floating _largest(const floating* logits, Py_ssize_t C) noexcept nogil:
-    cdef floating largest = logits[0]
-    cdef Py_ssize_t c
-    for c in range(1, C):
-        largest = logits[c] if logits[c] > largest else largest
-    return largest
+cdef avx2_void _shifted_exps(
+    const floating* logits, Py_ssize_t C, floating largest, floating* exps, double* sum_of_exp
+) noexcept nogil:
+    """Take exps of logits less the largest, and add them up."""
+    # Sums are in double: a million classes cost no digit.
+    cdef double[LANES] lanes
+    cdef Py_ssize_t c = 0, lane
+    for c in range(C):
+        exps[c] = exp_nonpositive(logits[c] - largest)
+    memset(lanes, 0, sizeof(lanes))
+    c = 0
+    while c + LANES <= C:
+        for lane in range(LANES):
+            lanes[lane] += exps[c + lane]
+        c += LANES
+    for lane in range(C - c):
+        lanes[lane] += exps[c + lane]
+    for lane in range(LANES):
+        sum_of_exp[0] += lanes[lane]
 
 
 def softmax_cross_entropy(
@@ -79,16 +109,19 @@ cdef Py_ssize_t _losses(
 cdef floating _loss(
     const floating* logits, Py_ssize_t label, Py_ssize_t C, double label_smoothing
 ) noexcept nogil:
-    # Sums are in double: a million classes cost no digit, and exp takes longer than the adding.
     cdef double sum_of_exp = 0, sum_of_logits = 0, log_sum, loss
-    cdef floating largest = _largest(logits, C)
-    cdef Py_ssize_t c
-    for c in range(C):
-        sum_of_exp += _exp(logits[c] - largest)
-        sum_of_logits += logits[c] - largest
+    cdef floating[STRIP] exps
+    cdef floating largest
+    cdef Py_ssize_t c = 0
+    _find_largest(logits, C, &largest)
+    while c < C:
+        _shifted_exps(logits + c, min(STRIP, C - c), largest, exps, &sum_of_exp)
+        c += STRIP
     log_sum = math.log(sum_of_exp)
     loss = log_sum - (logits[label] - largest)
     if label_smoothing != 0:  # else a logit of -inf would make 0 * inf
+        for c in range(C):
+            sum_of_logits += logits[c] - largest
         loss = (1 - label_smoothing) * loss + label_smoothing * (log_sum - sum_of_logits / C)
     return <floating> loss
 
@@ -148,11 +181,10 @@ cdef void _loss_grad(
     double label_smoothing,
 ) noexcept nogil:
     cdef double sum_of_exp = 0
-    cdef floating largest = _largest(logits, C), scale, everywhere = label_smoothing / C
+    cdef floating largest, scale, everywhere = label_smoothing / C
     cdef Py_ssize_t c
-    for c in range(C):
-        dlogits[c] = _exp(logits[c] - largest)
-        sum_of_exp += dlogits[c]
+    _find_largest(logits, C, &largest)
+    _shifted_exps(logits, C, largest, dlogits, &sum_of_exp)
     scale = <floating> (1 / sum_of_exp)
     # In double, so that where the label's probability is almost 1 the small difference is right.
     dlogits[label] = <floating> (dlogits[label] - (1 - label_smoothing) * sum_of_exp)

@@ -133,8 +133,6 @@ cdef avx2_void _block_statistics(
         _fold(products, width, channels, squares + start)
         for c in range(channels):
             squares[start + c] -= means[start + c] * means[start + c] / m
-            if squares[start + c] < 0:  # by rounding; this way round NaN stays
-                squares[start + c] = 0
             means[start + c] = middle[c] + means[start + c] / m
         start += WIDTH
 

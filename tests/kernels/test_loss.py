@@ -1,5 +1,7 @@
 """Softmax cross-entropy: the twin against PyTorch and by hand, the compiled kernels against it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,37 @@ def test_confident_rows_keep_a_gradient():
     )
     p = 1 / (1 + np.exp(20.0))
     np.testing.assert_allclose(grad, [[-p, p]], rtol=1e-6)
+
+
+def test_exp_is_within_two_units_in_the_last_place():
+    """The gradient of a logit x beside a much larger one is e^x, down to what float32 can hold."""
+    x = np.concatenate([np.linspace(-18, -110, 60001), [-1e30, -inf]]).astype(np.float32)
+    logits = np.stack([np.zeros_like(x), x], axis=1)
+    _, grad = loss_and_grad(np.ones_like(x), logits, np.zeros(len(x), int))
+    exact = np.array([math.exp(value) for value in x])
+    unit = np.spacing(exact.astype(np.float32)).astype(np.float64)
+    assert (np.abs(grad[:, 1] - exact) <= 2 * unit).all()  # 1 + e^-18 is 1 in float32
+    assert (grad[x < -104, 1] == 0).all()
+
+
+def test_sums_of_many_classes_lose_nothing():
+    """2**20 + 3 equal logits: their number's logarithm is exact to half a unit."""
+    C = 2**20 + 3
+    losses, grad = loss_and_grad(
+        np.ones(1, np.float32), np.full((1, C), 7, np.float32), np.zeros(1, int)
+    )
+    assert losses[0] == np.float32(math.log(C))
+    assert (grad[0, 1:] == np.float32(1 / C)).all()
+
+
+@pytest.mark.parametrize("position", [0, 7, 8, 300, 1002])
+def test_the_largest_logit_is_found_anywhere(position, dtype):
+    """By which all are shifted: without it exp(100) would overflow."""
+    logits = np.zeros((1, 1003), dtype)
+    logits[0, position] = 100
+    losses, grad = loss_and_grad(np.ones(1, dtype), logits, np.array([position]))
+    assert losses[0] < 1e-30
+    assert np.isfinite(grad).all()
 
 
 @pytest.mark.parametrize("which", ["blas", "reference"])
