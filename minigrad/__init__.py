@@ -6,13 +6,21 @@
 Start reading at `minigrad/engine.py`; docs/how-to-read.md shows the way.
 """
 
-from minigrad import data, functional, models, nn, optim, testing
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from minigrad import functional
 from minigrad.checkpoint import checkpoint
 from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
 from minigrad.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
+
+if TYPE_CHECKING:
+    from minigrad import data, models, nn, optim, testing
 
 __version__ = "0.1.0"
 
@@ -40,3 +48,15 @@ __all__ = [
     "set_num_threads",
     "testing",
 ]
+
+_LOADED_WHEN_USED = ("data", "models", "nn", "optim", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LOADED_WHEN_USED:
+        return import_module(f"minigrad.{name}")
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_WHEN_USED})

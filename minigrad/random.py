@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-_generator = np.random.default_rng()
 
-
+@functools.cache  # made when first asked for, because importing np.random takes a while
 def default_rng() -> np.random.Generator:
     """The generator that `manual_seed` seeds; unseeded, it differs from run to run."""
-    return _generator
+    return np.random.default_rng()
 
 
 def manual_seed(seed: int) -> np.random.Generator:
     """Start the default generator again from `seed`, so that what follows can be repeated."""
-    _generator.bit_generator.state = np.random.PCG64(seed).state
-    return _generator
+    generator = default_rng()
+    generator.bit_generator.state = np.random.PCG64(seed).state
+    return generator
 
 
 def get_state() -> Any:
     """Where the default generator stands, for `set_state`."""
-    return _generator.bit_generator.state
+    return default_rng().bit_generator.state
 
 
 def set_state(state: Any) -> None:
     """Put the default generator where `get_state` found it."""
-    _generator.bit_generator.state = state
+    default_rng().bit_generator.state = state

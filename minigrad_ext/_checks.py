@@ -5,15 +5,16 @@ What passes has the right axes, one float dtype and sizes that fit each other, s
 index outside an array. A check that passes costs a fraction of a microsecond.
 """
 
+from __future__ import annotations
+
 from operator import index
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .geometry import Padding, Pair, Shape, conv_output_size, pool_output_size
 
-Array: TypeAlias = NDArray[Any]  # float32 or float64: the same one in all arrays of a call
+Array: TypeAlias = np.ndarray  # float32 or float64: the same one in all arrays of a call
 Axes: TypeAlias = tuple[str, ...]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)

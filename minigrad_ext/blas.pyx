@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import importlib.util
 import os
-from pathlib import Path
 
 from cython cimport floating
 from libc.stdint cimport uintptr_t
@@ -42,7 +41,7 @@ cdef enum:
 MAX_DIMENSION = 2**31 - 1
 
 
-def find_library() -> Path:
+def find_library() -> str:
     """Return the path of OpenBLAS in the installed scipy-openblas32.
 
     The package is found without being imported: its import would load the library by itself, with
@@ -57,10 +56,10 @@ def find_library() -> Path:
             "minigrad_ext: expects OpenBLAS from the scipy-openblas32 package, which is not "
             "installed; run `pip install scipy-openblas32`"
         )
-    folder = Path(spec.submodule_search_locations[0], "lib")
-    for path in sorted(folder.glob("*scipy_openblas*")):
-        if path.suffix in (".so", ".dylib", ".dll"):
-            return path
+    folder = os.path.join(spec.submodule_search_locations[0], "lib")
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        if "scipy_openblas" in name and name.endswith((".so", ".dylib", ".dll")):
+            return os.path.join(folder, name)
     raise ImportError(
         f"minigrad_ext: expects the OpenBLAS library in {folder}, which holds none; run "
         "`pip install --force-reinstall scipy-openblas32`"
@@ -82,7 +81,7 @@ def environment(**variables):
                 os.environ[name] = value
 
 
-def open_library(path: Path, **variables: str) -> ctypes.CDLL:
+def open_library(path: str, **variables: str) -> ctypes.CDLL:
     """Load OpenBLAS for calls on one thread, with environment variables that it reads just then."""
     with environment(OPENBLAS_NUM_THREADS="1", **variables):
         library = ctypes.CDLL(os.fspath(path))

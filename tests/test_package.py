@@ -85,6 +85,23 @@ def test_importing_is_quiet_and_loads_no_extras() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_importing_loads_no_more_than_the_engine_and_the_ops() -> None:
+    code = (
+        "import sys, minigrad as mg; "
+        "slow = ('numpy.random', 'pathlib', 'minigrad.data', 'minigrad.nn', 'minigrad.optim'); "
+        "print([m for m in slow if m in sys.modules]); "
+        "print({'data', 'nn', 'optim', 'models', 'testing'} <= set(dir(mg))); "
+        "print(mg.nn.Linear.__name__, mg.data.digits.__name__, mg.testing.gradcheck.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:3] == ["[]", "True", "Linear digits gradcheck"]
+
+
+def test_a_misspelt_part_of_the_package_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="'minigrad' has no attribute 'optin'"):
+        minigrad.optin  # type: ignore[attr-defined]  # noqa: B018
+
+
 # -------------------------------------------------------------------------------- examples
 
 

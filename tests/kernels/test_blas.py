@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,12 +170,12 @@ def test_the_users_choice_of_kernels_stands():
 @avx512
 def test_a_poor_choice_of_openblas_is_mended(tmp_path, monkeypatch):
     """With a copy of the library, whose first choice is made a poor one."""
-    copy = tmp_path / blas.find_library().name
+    copy = tmp_path / Path(blas.find_library()).name
     shutil.copy(blas.find_library(), copy)
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     variables = iter([{"OPENBLAS_CORETYPE": "Haswell"}, {}])
     open_library = blas.open_library
-    monkeypatch.setattr(blas, "find_library", lambda: copy)
+    monkeypatch.setattr(blas, "find_library", lambda: str(copy))
     monkeypatch.setattr(
         blas, "open_library", lambda path, **asked: open_library(path, **(asked | next(variables)))
     )
