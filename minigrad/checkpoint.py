@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import random
+from minigrad.declaration import Plan
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
-from minigrad.modes import Switched, modes, no_grad
+from minigrad.modes import Switched, no_grad, recording, replaying
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -26,7 +27,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         function: takes the arguments and returns one Tensor. It must compute the same when called
             again.
     """
-    if not modes.recording:
+    if not recording.get():
         return function(*args)
     state, start = random.get_state(), next(clock)
     with no_grad():
@@ -50,6 +51,7 @@ def _body(*args: Any) -> Any:
 
 _body.__name__ = "checkpoint"
 _checkpoint = Op(_body)
+_checkpoint.vjp_joint(lambda: ())
 
 
 class Replay(Node):
@@ -59,21 +61,26 @@ class Replay(Node):
         self, function: Callable[..., Any], args: Sequence[Any], out: Tensor, state: Any
     ) -> None:
         parents = [(x.node or x) if isinstance(x, Tensor) else None for x in args]
-        saved = [x.data if isinstance(x, Tensor) else x for x in args]
-        super().__init__(_checkpoint, parents, tuple(range(len(args) or 1)), saved, out.data)
+        kept = tuple(x.data if isinstance(x, Tensor) else x for x in args)
+        plan = Plan(_checkpoint, tuple(range(len(args) or 1)), len(args))
+        super().__init__(plan, parents, kept, out.data)
         self.function = function
         self.state = state
+
+    def owners(self) -> Sequence[Any]:
+        """The arguments are what is kept."""
+        return self.parents
 
     def gradients(self, g: Any, _wanted: Sequence[int], _create_graph: bool) -> Iterator[Any]:
         """Run the function again and yield its result's vertex, which the gradient belongs to."""
         args = [
             array if parent is None else restore(parent, array)
-            for parent, array in zip(self.parents, self.saved, strict=True)
+            for parent, array in zip(self.parents, self.kept or (), strict=True)
         ]
         now = random.get_state()
         random.set_state(self.state)
         try:
-            with Switched(recording=True, replaying=True):
+            with Switched((recording, True), (replaying, True)):
                 out = self.function(*args)
         finally:
             random.set_state(now)
@@ -82,4 +89,4 @@ class Replay(Node):
 
     def leading_to(self, _needed: set[Any]) -> tuple[int, ...]:
         """Always all: what the function uses beside its arguments is not known before."""
-        return self.wanted
+        return self.plan.wanted

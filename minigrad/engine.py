@@ -10,12 +10,14 @@ No op is known here. The ops, each with its derivative beside it, are in `minigr
 
 from __future__ import annotations
 
-import heapq
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy import ndarray
 
 from minigrad.arrays import (
     PLAIN,
@@ -26,9 +28,9 @@ from minigrad.arrays import (
     plus,
     unbroadcast,
 )
-from minigrad.declaration import Declaration
-from minigrad.memory import Memory, clock, is_one_of, memory_of, viewed_memory
-from minigrad.modes import Switched, modes
+from minigrad.declaration import Declaration, Plan
+from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
+from minigrad.modes import Switched, anomaly, recording
 
 if TYPE_CHECKING:
     # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
@@ -135,7 +137,7 @@ class Tensor(TensorMethods):
 
     def bump_version(self) -> None:
         """Tell the engine that `data` was changed in place, so that backward can refuse."""
-        memory_of(self.node or self).changed = next(clock)
+        memory_of(self.node or self).change()
 
     def __copy__(self) -> Self:
         return type(self)(self, self.requires_grad)
@@ -153,26 +155,36 @@ class Op(Declaration):
     them requires a gradient. Called without any, it just runs its body, on arrays.
     """
 
-    def __call__(self, *inputs: Any, **config: Any) -> Any:  # noqa: C901 - every op comes this way
+    def __call__(self, *inputs: Any, **config: Any) -> Any:
         """Compute, and record where a gradient may be wanted."""
         if len(inputs) != len(self.inputs) and not self.variadic:
             inputs, config = self.bind(inputs, config)
+        return self.apply(*inputs, **config) if config else self.direct(*inputs)
+
+    @cached_property
+    def direct(self) -> Callable[..., Any]:
+        """The same for a call that gives every input by position, and nothing else."""
+        simple = not (self.variadic or self.residuals or self.config)
+        return self.unrolled(Tensor) if simple else self.apply
+
+    def apply(self, *inputs: Any, **config: Any) -> Any:
+        """Compute and record, once each input has its position."""
         arrays: list[Any] = []
         parents: list[Any] = []
-        mask, plain, odd = 0, True, False
-        for value in inputs:
-            if isinstance(value, Tensor):
+        mask, plain, odd = 1, True, False
+        for x in inputs:
+            if isinstance(x, Tensor):
                 plain = False
-                if value.requires_grad:
-                    mask |= 1 << len(arrays)
-                arrays.append(value.data)
-                parents.append(value.node or value)
+                mask += mask + x.requires_grad
+                arrays.append(x.data)
+                parents.append(x.node or x)
             else:
-                odd = odd or type(value) not in PLAIN
-                arrays.append(value)
+                mask += mask
+                odd = odd or type(x) not in PLAIN
+                arrays.append(x)
                 parents.append(None)
         if odd:
-            arrays = [as_operand(self.name, value, weak=not plain) for value in arrays]
+            arrays = [as_operand(self.name, x, weak=not plain) for x in arrays]
         try:
             out = self.body(*arrays, **config)
         except (IndexError, TypeError, ValueError) as error:
@@ -180,51 +192,41 @@ class Op(Declaration):
         residuals: Sequence[Any] = ()
         if self.residuals:
             out, *residuals = out
-        if plain:
-            return out
-        if type(out) is not np.ndarray:
-            out = np.asarray(out)
-        kind = out.dtype.kind
-        if kind == "c":
-            raise TypeError(f"{self.name}: the result is complex, which is not supported")
-        memory = None
-        if out.base is not None or is_one_of(out, arrays):
-            memory = viewed_memory(out, arrays, parents)
-        if modes.anomaly:
-            check_finite(out, self.name, arrays)
-        node = None
-        if mask and modes.recording and kind == "f":  # there are no gradients of integers
-            node = self._record(mask, arrays, parents, out, residuals, config)
-            if node is not None:
-                node.memory = memory
-        return wrap(out, node, memory)
+        return out if plain else self.record(mask, arrays, parents, out, residuals, config)
 
-    def _record(
+    def record(
         self,
         mask: int,
         arrays: list[Any],
         parents: list[Any],
-        out: np.ndarray,
-        residuals: Sequence[Any],
-        config: dict[str, Any],
-    ) -> Node | None:
-        """The node of a call, holding what the rules to be called name, and nothing else."""
-        plan = self.plan(mask, len(arrays))
-        if not plan.wanted:
-            return None
-        node = Node(self, parents, plan.wanted, arrays, out)
-        node.config = {**self.defaults, **config} if config else self.defaults
-        if residuals:
-            node.residuals = residuals
-        if plan.shapes:
-            node.shapes = [np.shape(array) for array in arrays]
-        if plan.out:
-            node.out = out
-        for i in plan.forget:
-            arrays[i] = None
-        for i in plan.unlinked:
-            parents[i] = None
-        return node
+        out: Any,
+        residuals: Sequence[Any] = (),
+        config: dict[str, Any] | None = None,
+    ) -> Tensor:
+        """The result as a Tensor, made by a node where a gradient may be wanted."""
+        if type(out) is not ndarray:
+            out = np.asarray(out)
+        memory = node = None
+        shared = out.base is not None
+        for array in arrays:
+            shared = shared or array is out
+        if shared:
+            memory = viewed_memory(out, arrays, parents)
+        if anomaly.get():
+            check_finite(out, self.name, arrays)
+        kind = out.dtype.kind
+        if kind == "f" and recording.get():  # there are no gradients of integers
+            plan = self.plans.get(mask) or self.plan(mask)
+            if plan.wanted:
+                config = {**self.defaults, **config} if config else self.defaults
+                node = Node(plan, parents, plan.keep(arrays, out, residuals, config), out)
+                if memory is not None:
+                    node.memory = memory
+                for i in plan.unlinked:
+                    parents[i] = None
+        elif kind == "c":
+            raise TypeError(f"{self.name}: the result is complex, which is not supported")
+        return wrap(out, node, memory)
 
 
 def op(body: Callable[..., Any] | None = None, *, residuals: Sequence[str] = ()) -> Any:
@@ -241,88 +243,72 @@ class Node:
 
     hooks: Hooks | None = None
     memory: Memory | None = None
-    freed = False
-    config: dict[str, Any]
-    residuals: Sequence[Any] = ()
-    shapes: Sequence[Any] = ()
-    out: np.ndarray | None = None
+    kept: tuple[Any, ...] | None
 
-    def __init__(
-        self, op: Op, parents: list[Any], wanted: tuple[int, ...], saved: list[Any], out: np.ndarray
-    ) -> None:
-        self.op = op
+    def __init__(self, plan: Plan, parents: list[Any], kept: tuple[Any, ...], out: ndarray) -> None:
+        self.plan = plan
         self.parents = parents  # per input: its node, the leaf itself, or None
-        self.wanted = wanted  # the positions that get a gradient
-        self.saved = saved  # per input: its array, or None where no rule names it
+        self.kept = kept  # what the rules name; None once it is freed
         self.shape = out.shape
         self.dtype = out.dtype
         self.index = next(clock)
 
-    def gradients(self, g: Any, wanted: Sequence[int], create_graph: bool) -> Iterator[Any]:
-        """Apply the rules to `g`: yield (parent, its gradient) for each wanted input."""
-        parents = self.parents
-        source = self._as_tensors() if create_graph else self
-        if self.op.joint:
-            needs = tuple(i in wanted for i in range(len(parents)))
-            joint = self.op.joint(g, source, needs)
-            partials: Iterable[Any] = (joint[i] for i in wanted)
-        else:
-            rules = self.op.rules or {}
-            partials = (rules[i](g, source, None) for i in wanted)
-        for i, partial in zip(wanted, partials, strict=True):
-            yield parents[i], self._fit(partial, parents[i])
+    @property
+    def op(self) -> Op:
+        """What was called."""
+        op: Op = self.plan.op
+        return op
 
-    def _fit(self, partial: Any, parent: Any) -> Any:
+    def gradients(
+        self, g: Any, wanted: tuple[int, ...], create_graph: bool
+    ) -> Iterable[tuple[Any, Any]]:
+        """Apply the rules to `g`: each wanted input's node or leaf, and its gradient."""
+        plan = self.plan
+        pull = plan.pull if wanted is plan.wanted else plan.pull_for(wanted)
+        return pull(g, self._as_tensors() if create_graph else self.kept, self.parents)
+
+    def fit(self, partial: Any, parent: Any) -> Any:
         """A gradient has the shape and the dtype of what it is a gradient of."""
         if partial is None:
             raise RuntimeError(
                 f"backward: the derivative of {self.op.name} gave None for an input of shape "
                 f"{parent.shape} that requires a gradient; its rule returns the gradient"
             )
-        if not isinstance(partial, np.ndarray | Tensor):
+        if not isinstance(partial, ndarray | Tensor):
             partial = np.asarray(partial)  # NumPy makes scalars of arrays without axes
-        if modes.anomaly:
+        if anomaly.get():
             array = partial.data if isinstance(partial, Tensor) else partial
             check_finite(array, f"the derivative of {self.op.name}")
         if partial.shape != parent.shape:
             partial = unbroadcast(partial, parent.shape, self.op.name)
         return partial if partial.dtype == parent.dtype else partial.astype(parent.dtype)
 
-    def _as_tensors(self) -> Node:
-        """The same node with tensors for arrays, so that what its rules do is recorded too."""
-        twin = Node.__new__(Node)
-        vars(twin).update(vars(self))
-        twin.saved = [
-            array if parent is None or array is None else restore(parent, array)
-            for parent, array in zip(self.parents, self.saved, strict=True)
-        ]
-        twin.out = None if self.out is None else restore(self, self.out)  # type: ignore[assignment]
-        return twin
+    def owners(self) -> Sequence[Any]:
+        """For each thing kept the node or leaf that it belongs to, or None."""
+        return self.plan.owners(self.parents, self)
+
+    def _as_tensors(self) -> list[Any]:
+        """What was kept, with tensors for arrays, so that what the rules do is recorded too."""
+        return [restore(owner, x) for owner, x in zip(self.owners(), self.kept or (), strict=True)]
 
     def leading_to(self, needed: set[Any]) -> tuple[int, ...]:
         """The positions of the wanted inputs that are among the needed."""
-        return tuple(i for i in self.wanted if self.parents[i] in needed)
+        return tuple(i for i in self.plan.wanted if self.parents[i] in needed)
 
     def check(self) -> None:
         """Refuse if the graph was freed, or if an array that is needed was changed since."""
-        if self.freed:
+        if self.kept is None:
             raise RuntimeError(
                 f"backward: the graph was freed by an earlier backward (at {self.op.name}); pass "
                 "retain_graph=True to the earlier one, or compute the result again"
             )
-        kept = [p for p, array in zip(self.parents, self.saved, strict=True) if array is not None]
-        for vertex in kept if self.out is None else [*kept, self]:
-            memory = None if vertex is None else vertex.memory
-            if memory is not None and memory.changed > self.index:
+        for owner in self.owners():
+            if changed_since(self.index, owner):
                 raise RuntimeError(
                     f"backward: an array that the derivative of {self.op.name} needs was changed "
                     "in place after its use; write x = x + y instead of x += y, or change it "
                     "after backward"
                 )
-
-    def free(self) -> None:
-        """Let go of all arrays that were kept for backward."""
-        self.freed, self.saved, self.out, self.residuals, self.config = True, [], None, (), {}
 
 
 def walk(  # noqa: C901 - the chain rule in one piece
@@ -350,30 +336,42 @@ def walk(  # noqa: C901 - the chain rule in one piece
         else:
             gradients[vertex] = g
             if isinstance(vertex, Node):
-                heapq.heappush(waiting, (-vertex.index, vertex))
+                heappush(waiting, (-vertex.index, vertex))
 
-    with Switched(recording=create_graph), np.errstate(all="ignore"):
+    with Switched((recording, create_graph)), np.errstate(all="ignore"):
+        watched = anomaly.get()
         for output, seed in zip(outputs, seeds, strict=True):
             arrive(output.node or output, seed if create_graph else seed.data)
         while waiting:
-            node = heapq.heappop(waiting)[1]
-            g = _hooked(node, gradients.pop(node))
-            if goals is not None and node in goals:
-                reached[node] = g
-            wanted = node.wanted if needed is None else node.leading_to(needed)
-            if not wanted:
-                continue
-            node.check()
+            node = heappop(waiting)[1]
+            g = gradients.pop(node)
+            if node.hooks:
+                g = _hooked(node, g)
+            wanted = node.plan.wanted
+            if goals is not None and needed is not None:
+                if node in goals:
+                    reached[node] = g
+                wanted = node.leading_to(needed)
+                if not wanted:
+                    continue
+            if node.kept is None or latest.changed > node.index:
+                node.check()
             try:
                 for parent, partial in node.gradients(g, wanted, create_graph):
                     if needed is not None and goals is not None and parent not in needed:
                         needed |= between([parent], goals)  # a checkpoint, replayed just now
-                    arrive(parent, partial)
+                    fits = (
+                        type(partial) is ndarray
+                        and partial.dtype is parent.dtype
+                        and partial.shape == parent.shape
+                        and not watched
+                    )
+                    arrive(parent, partial if fits else node.fit(partial, parent))
             except Exception as error:
                 error.add_note(f"This happened in the derivative of {node.op.name}.")
                 raise
             if not retain_graph:
-                node.free()
+                node.kept = None
         for leaf, g in gradients.items():
             if goals is None or leaf in goals:
                 reached[leaf] = _hooked(leaf, g)
@@ -399,8 +397,8 @@ def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
 
 def wrap(data: Any, node: Node | None = None, memory: Memory | None = None) -> Tensor:
     """A Tensor of an array as it is, made by this node."""
-    tensor = Tensor.__new__(Tensor)
-    tensor.data = data if type(data) is np.ndarray else np.asarray(data)
+    tensor = _new(Tensor)
+    tensor.data = data if type(data) is ndarray else np.asarray(data)
     tensor.node = node
     tensor.memory = memory
     tensor.grad = tensor.hooks = None
@@ -408,9 +406,16 @@ def wrap(data: Any, node: Node | None = None, memory: Memory | None = None) -> T
     return tensor
 
 
-def restore(vertex: Any, array: np.ndarray) -> Tensor:
+_new = Tensor.__new__
+
+
+def restore(vertex: Any, kept: Any) -> Any:
     """The tensor that stood at this place of the graph: the leaf itself, or one like it."""
-    return vertex if isinstance(vertex, Tensor) else wrap(array, vertex)
+    if isinstance(vertex, list):  # the inputs of an op that takes any number
+        return [restore(*each) for each in zip(vertex, kept, strict=True)]
+    if isinstance(vertex, Node) and kept is not None:
+        return wrap(kept, vertex)
+    return kept if vertex is None else vertex
 
 
 def _hooked(vertex: Any, g: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine import Op, Tensor, restore
-from minigrad.memory import clock, memory_of
-from minigrad.modes import modes
+from minigrad.memory import memory_of
+from minigrad.modes import recording
 
 
 def update(x: Any, op: Op, *operands: Any, **config: Any) -> Any:
@@ -18,7 +18,7 @@ def update(x: Any, op: Op, *operands: Any, **config: Any) -> Any:
     the one to the other. What looked at the memory before is told by its `changed`.
     """
     memory = memory_of(x.node or x)
-    recorded = modes.recording and any(
+    recorded = recording.get() and any(
         isinstance(y, Tensor) and y.requires_grad for y in (x, *operands)
     )
     if recorded and x.requires_grad and x.node is None:
@@ -41,7 +41,7 @@ def update(x: Any, op: Op, *operands: Any, **config: Any) -> Any:
             f"{after.shape}; write x = x + y instead"
         )
     np.copyto(x.data, after.data, casting="same_kind")
-    memory.changed = next(clock)
+    memory.change()
     if after.node is not None:
         after.node.memory, after.node.dtype = memory, x.data.dtype
         x.node, x.requires_grad = after.node, True

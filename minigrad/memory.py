@@ -22,6 +22,14 @@ class Memory:
         self.changed = 0  # when it was last written to
         self.viewed = False  # whether a view of it was made
 
+    def change(self) -> None:
+        """Note that it was just written to."""
+        self.changed = latest.changed = next(clock)
+
+
+# The newest change of any memory: a node that is younger needs no look at what it keeps.
+latest = Memory()
+
 
 def memory_of(vertex: Any) -> Memory:
     """The memory of a leaf tensor, or of a node's result; noted from now on."""
@@ -29,14 +37,6 @@ def memory_of(vertex: Any) -> Memory:
         vertex.memory = Memory()
     memory: Memory = vertex.memory
     return memory
-
-
-def is_one_of(out: np.ndarray, arrays: Sequence[Any]) -> bool:
-    """Whether `out` is one of the arrays itself; `in` would compare their numbers."""
-    for array in arrays:  # noqa: SIM110 - any() takes three times as long, and every op asks
-        if array is out:
-            return True
-    return False
 
 
 def viewed_memory(out: np.ndarray, arrays: Sequence[Any], owners: Sequence[Any]) -> Memory | None:
@@ -47,3 +47,10 @@ def viewed_memory(out: np.ndarray, arrays: Sequence[Any], owners: Sequence[Any])
             memory.viewed = True
             return memory
     return None
+
+
+def changed_since(index: int, owner: Any) -> bool:
+    """Whether the memory of a node or leaf, or that of one in a list, was written to since then."""
+    if isinstance(owner, list):
+        return any(changed_since(index, each) for each in owner)
+    return owner is not None and owner.memory is not None and owner.memory.changed > index

@@ -1,39 +1,40 @@
-"""Switches of the engine: is it recording, is it looking for NaN. One set of them per thread."""
+"""Switches of the engine: is it recording, is it looking for NaN.
+
+They are context variables: each thread (and each asyncio task) has its own, and they are what can
+be asked at the least cost, which every op does.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
+recording = ContextVar("recording", default=True)
+anomaly = ContextVar("anomaly", default=False)
+replaying = ContextVar("replaying", default=False)
 
-class _Modes(threading.local):
-    recording = True
-    anomaly = False
-    replaying = False
-
-
-modes = _Modes()
+Mode = tuple[ContextVar[bool], bool]
 
 
 class Switched:
-    """Set some switches of this thread, in a `with` block or in each call of a decorated function.
+    """Set some switches, in a `with` block or in each call of a decorated function.
 
     They are restored at the end, whatever happens.
     """
 
-    def __init__(self, **values: bool) -> None:
-        self.values = values
-        self.before: list[dict[str, bool]] = []  # a stack, because blocks can be nested
+    def __init__(self, *switches: Mode) -> None:
+        self.switches = switches
+        self.before: list[list[Mode]] = []  # a stack, because blocks can be nested
 
     def __enter__(self) -> None:
-        self.before.append({name: getattr(modes, name) for name in self.values})
-        vars(modes).update(self.values)
+        self.before.append([(mode, mode.get()) for mode, _ in self.switches])
+        _set(self.switches)
 
     def __exit__(self, *_: object) -> None:
-        vars(modes).update(self.before.pop())
+        _set(self.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, with these switches set in each of its calls."""
@@ -45,10 +46,15 @@ class Switched:
 
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with Switched(**self.values):
+            with Switched(*self.switches):
                 return function(*args, **kwargs)
 
         return inside
+
+
+def _set(switches: Iterable[Mode]) -> None:
+    for mode, value in switches:
+        mode.set(value)
 
 
 def no_grad(function: Callable[..., Any] | None = None) -> Any:
@@ -57,19 +63,19 @@ def no_grad(function: Callable[..., Any] | None = None) -> Any:
     It is written `with no_grad():`, `@no_grad()` or `@no_grad`. Results made inside have
     `requires_grad=False`, whatever they were made from. Other threads are not affected.
     """
-    context = Switched(recording=False)
+    context = Switched((recording, False))
     return context if function is None else context(function)
 
 
 def enable_grad(function: Callable[..., Any] | None = None) -> Any:
     """Record again inside a `no_grad`: context manager and decorator, as `no_grad` is."""
-    context = Switched(recording=True)
+    context = Switched((recording, True))
     return context if function is None else context(function)
 
 
 def is_grad_enabled() -> bool:
-    """Whether this thread is recording."""
-    return modes.recording
+    """Whether ops are recorded now."""
+    return recording.get()
 
 
 def detect_anomaly() -> Any:
@@ -78,4 +84,4 @@ def detect_anomaly() -> Any:
     Context manager and decorator. Every result is inspected, so it slows the work down: it is for
     looking for a fault.
     """
-    return Switched(anomaly=True)
+    return Switched((anomaly, True))

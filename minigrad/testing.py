@@ -159,6 +159,6 @@ def _freeze_graph(outputs: list[Tensor]) -> None:
         if isinstance(node, Node) and node not in seen:
             seen.add(node)
             stack.extend(node.parents or ())
-            for array in (*node.saved, node.out, *node.residuals):
+            for array in node.kept or ():
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False

@@ -133,7 +133,7 @@ def _geometry(name, kernel, stride, padding, dilation, groups):
     stride, dilation = pair(name, "stride", stride), pair(name, "dilation", dilation)
     if isinstance(padding, str):
         padding = _named_padding(name, kernel, stride, padding, dilation)
-    elif np.ndim(padding) == 2:
+    elif not isinstance(padding, int) and np.ndim(padding) == 2:
         padding = tuple([pair(name, "padding", p, least=0) for p in padding])
     else:
         padding = tuple([(p, p) for p in pair(name, "padding", padding, least=0)])
@@ -156,6 +156,8 @@ def _named_padding(name, kernel, stride, padding, dilation):
 
 def pair(name, argument, value, least=1):
     """An int, or a pair of them, as a pair."""
+    if type(value) is int and value >= least:  # as below, at a tenth of the cost
+        return value, value
     values = tuple(value) if isinstance(value, tuple | list | np.ndarray) else (value, value)
     integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
     if len(values) != 2 or not integers or min(values) < least:

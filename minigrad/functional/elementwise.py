@@ -9,12 +9,15 @@ engine.
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
 import minigrad_ext as ext
-from minigrad.arrays import plus
+from minigrad.arrays import plus, quietly
 from minigrad.engine import op
+
+COMPILED_DTYPES = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 @op
@@ -47,8 +50,7 @@ mul.vjp(x=lambda g, y: g * y, y=lambda g, x: g * x)
 @op
 def div(x, y):
     """x / y; division by zero gives Inf or NaN."""
-    with np.errstate(all="ignore"):
-        return np.divide(x, y)
+    return quietly(np.divide, x, y)
 
 
 div.vjp(x=lambda g, y: div(g, y), y=lambda g, x, y: div(-g * x, y * y))
@@ -66,8 +68,7 @@ neg.vjp(x=lambda g: -g)
 @op
 def pow(x, y):
     """x to the power y. The slope in x is 0 where y is 0, that in y is 0 where x is 0."""
-    with np.errstate(all="ignore"):
-        return x**y
+    return quietly(operator.pow, x, y)
 
 
 pow.vjp(
@@ -104,8 +105,7 @@ sign.vjp(x=lambda g: g * 0.0)
 @op
 def exp(x):
     """e to the power x; Inf where that overflows."""
-    with np.errstate(all="ignore"):
-        return np.exp(x)
+    return quietly(np.exp, x)
 
 
 exp.vjp(x=lambda g, out: g * out)
@@ -114,8 +114,7 @@ exp.vjp(x=lambda g, out: g * out)
 @op
 def log(x):
     """The natural logarithm; -Inf at 0, NaN below."""
-    with np.errstate(all="ignore"):
-        return np.log(x)
+    return quietly(np.log, x)
 
 
 log.vjp(x=lambda g, x: div(g, x))
@@ -124,8 +123,7 @@ log.vjp(x=lambda g, x: div(g, x))
 @op
 def sqrt(x):
     """The square root, NaN below 0; the slope at 0 is Inf."""
-    with np.errstate(all="ignore"):
-        return np.sqrt(x)
+    return quietly(np.sqrt, x)
 
 
 sqrt.vjp(x=lambda g, out: div(g, 2.0 * out))
@@ -220,7 +218,7 @@ relu_grad.vjp(dy=lambda g, y: relu_grad(g, y))
 
 def _has_kernels(x):
     """Whether x is an array of a dtype that the compiled side takes."""
-    return isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64)
+    return isinstance(x, np.ndarray) and x.dtype in COMPILED_DTYPES
 
 
 @op
@@ -234,9 +232,8 @@ leaky_relu.vjp(x=lambda g, x, negative_slope: where(x > 0, g, negative_slope * g
 
 @op
 def sigmoid(x):
-    """1 / (1 + e^-x), without overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(np.signbit(x), small, 1) / (1 + small)
+    """1 / (1 + e^-x)."""
+    return 1 / (1 + quietly(np.exp, np.negative(x)))  # 1 / Inf is what is meant
 
 
 sigmoid.vjp(x=lambda g, out: g * out * (1.0 - out))

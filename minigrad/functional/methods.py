@@ -25,34 +25,34 @@ class TensorMethods:
     # arithmetic; NumPy arrays and numbers may stand on either side
 
     def __add__(self, y: Any) -> Tensor:
-        return elementwise.add(self, y)
+        return elementwise.add.direct(self, y)
 
     def __radd__(self, x: Any) -> Tensor:
-        return elementwise.add(x, self)
+        return elementwise.add.direct(x, self)
 
     def __sub__(self, y: Any) -> Tensor:
-        return elementwise.sub(self, y)
+        return elementwise.sub.direct(self, y)
 
     def __rsub__(self, x: Any) -> Tensor:
-        return elementwise.sub(x, self)
+        return elementwise.sub.direct(x, self)
 
     def __mul__(self, y: Any) -> Tensor:
-        return elementwise.mul(self, y)
+        return elementwise.mul.direct(self, y)
 
     def __rmul__(self, x: Any) -> Tensor:
-        return elementwise.mul(x, self)
+        return elementwise.mul.direct(x, self)
 
     def __truediv__(self, y: Any) -> Tensor:
-        return elementwise.div(self, y)
+        return elementwise.div.direct(self, y)
 
     def __rtruediv__(self, x: Any) -> Tensor:
-        return elementwise.div(x, self)
+        return elementwise.div.direct(x, self)
 
     def __pow__(self, y: Any) -> Tensor:
-        return elementwise.pow(self, y)
+        return elementwise.pow.direct(self, y)
 
     def __rpow__(self, x: Any) -> Tensor:
-        return elementwise.pow(x, self)
+        return elementwise.pow.direct(x, self)
 
     def __matmul__(self, y: Any) -> Tensor:
         return products.matmul(self, y)
@@ -61,10 +61,10 @@ class TensorMethods:
         return products.matmul(x, self)
 
     def __neg__(self) -> Tensor:
-        return elementwise.neg(self)
+        return elementwise.neg.direct(self)
 
     def __abs__(self) -> Tensor:
-        return elementwise.abs(self)
+        return elementwise.abs.direct(self)
 
     # in place, in the tensor's own memory
 

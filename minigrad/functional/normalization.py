@@ -11,7 +11,7 @@ import minigrad_ext as ext
 from minigrad.engine import Tensor, op
 from minigrad.functional.elementwise import add, pow, relu_grad
 from minigrad.functional.reductions import sum, var
-from minigrad.modes import modes
+from minigrad.modes import replaying
 
 
 def batch_norm(
@@ -75,7 +75,7 @@ def batch_norm(
     else:
         y = _normalize(x, weight, bias, statistics=statistics, relu=relu)
         y = y if residual is None else add(y, residual)
-    if m > 1 and not modes.replaying:
+    if m > 1 and not replaying.get():
         _average(running_mean, mean, momentum)
         _average(running_var, variance * (m / (m - 1)), momentum)
     return y

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minigrad.arrays import quietly
 from minigrad.engine import op
 from minigrad.functional.elementwise import div, exp, where
 from minigrad.functional.shapes import broadcast_to, reshape
@@ -24,8 +25,7 @@ sum.vjp(x=lambda g, x_shape, axis, keepdims: _spread(g, x_shape, axis))
 def mean(x, *, axis=None, keepdims=False):
     """The mean over `axis`; NaN over none."""
     total = np.sum(x, axis=_axes(np.shape(x), axis), keepdims=keepdims)
-    with np.errstate(all="ignore"):
-        return np.divide(total, _count(np.shape(x), axis))
+    return quietly(np.divide, total, _count(np.shape(x), axis))
 
 
 mean.vjp(x=lambda g, x_shape, axis, keepdims: _spread(div(g, _count(x_shape, axis)), x_shape, axis))

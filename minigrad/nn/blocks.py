@@ -12,7 +12,7 @@ from typing import Any
 
 import minigrad.functional as F
 from minigrad.engine import Tensor
-from minigrad.modes import modes
+from minigrad.modes import recording
 from minigrad.nn.container import Sequential
 from minigrad.nn.layers import Activation, BatchNorm2d, Conv2d
 from minigrad.nn.module import Module
@@ -32,7 +32,7 @@ class ConvNorm(Sequential):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """(N, H, W, in_channels) -> (N, OH, OW, out_channels), as is a residual to be added."""
         conv, norm = self.layers
-        if residual is not None or norm.training or modes.recording:
+        if residual is not None or norm.training or recording.get():
             return norm(conv(x), residual)
         scale, shift = norm.scale_and_shift()
         return conv.convolve(x, conv.weight * scale, shift, norm.activation)

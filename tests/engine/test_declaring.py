@@ -90,3 +90,33 @@ def test_node_is_younger_than_its_parents() -> None:
     parent = (y.node.parents or [None])[0]
     assert isinstance(parent, Node)
     assert parent.index < y.node.index
+
+
+def test_an_op_given_a_list_and_one_given_only_tensors_do_the_same() -> None:
+    x = leaf(1.0, 2.0)
+    assert F.mul(x, [3.0, 4.0]).tolist() == F.mul(x, mg.Tensor([3.0, 4.0])).tolist()
+    with pytest.raises(TypeError, match="mul: expected a Tensor, an array or a number, got str"):
+        F.mul(x, "3")
+    with pytest.raises(ValueError, match=r"mul: .*\(inputs of shape \(2,\), \(3,\)\)"):
+        x * mg.Tensor([1.0, 2.0, 3.0])
+
+
+def test_a_joint_rule_gives_what_is_wanted_only() -> None:
+    asked = []
+
+    @mg.op
+    def weigh(x, y, z):  # type: ignore[no-untyped-def]
+        return x * y * z
+
+    @weigh.vjp_joint
+    def weigh_vjp(g, needs, x, y, z):  # type: ignore[no-untyped-def]
+        asked.append(needs)
+        return (g * y * z if needs[0] else None, None, g * x * y if needs[2] else None)
+
+    x, y, z = leaf(2.0), mg.Tensor([3.0]), leaf(5.0)
+    weigh(x, y, z).backward(np.ones(1), retain_graph=True)
+    assert [g.item() for g in (x.grad, z.grad) if g is not None] == [15.0, 6.0]
+    (dz,) = mg.grad(weigh(x, y, z), z)
+    assert dz is not None
+    assert dz.item() == 6.0
+    assert asked == [(True, False, True), (False, False, True)]

@@ -245,3 +245,29 @@ def test_float32_stays_float32_after_a_float64_change() -> None:
     y.register_hook(lambda g: seen.append(g.dtype))
     y.backward()
     assert seen == [np.float32]
+
+
+def test_a_result_that_is_the_middle_input_itself_shares_its_memory() -> None:
+    @mg.op
+    def middle(_x, y, _z):  # type: ignore[no-untyped-def]
+        return y
+
+    middle.vjp(y=lambda g: g)
+    y = leaf(1.0) * 1.0
+    square = y * y
+    out = middle(2.0, y, 3.0)
+    with mg.no_grad():
+        out += 1.0
+    with pytest.raises(RuntimeError, match="derivative of mul needs was changed in place"):
+        square.backward()
+
+
+def test_changes_elsewhere_do_no_harm() -> None:
+    x, other = leaf(3.0), mg.Tensor([1.0])
+    with mg.no_grad():
+        x += 1.0  # before it is used
+    y = x * x
+    other += 1.0  # after that, so that backward has to look closer
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 8.0
