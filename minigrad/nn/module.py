@@ -53,25 +53,30 @@ class Module:
         Everything else that a module can be asked is derived from this.
         """
         for name, value in vars(self).items():
-            yield from _members(name, value)
+            if isinstance(value, HOLDERS):  # most attributes are numbers
+                yield from _members(name, value)
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module, whose name is empty, and all modules below it, parents first."""
-        return self._descend("", set())
+        for name, module, _ in self._descend("", set()):
+            yield name, module
 
-    def _descend(self, name: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+    def _descend(self, name: str, seen: set[int]) -> Iterator[tuple[str, Module, Members]]:
+        """This module and all below it, each once, with its name and its members."""
         if id(self) not in seen:
             seen.add(id(self))
-            yield name, self
-            for child_name, child in self.named_children():
-                yield from child._descend(_join(name, child_name), seen)
+            members = list(self.named_members())
+            yield name, self, members
+            for child_name, child in members:
+                if isinstance(child, Module):
+                    yield from child._descend(_join(name, child_name), seen)
 
     def _tensors(self) -> dict[str, Tensor]:
         """All parameters and buffers of this module and below by name, each once."""
         tensors: dict[str, Tensor] = {}
         seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            for name, member in module.named_members():
+        for prefix, _, members in self._descend("", set()):
+            for name, member in members:
                 if isinstance(member, Tensor) and id(member) not in seen:
                     seen.add(id(member))
                     path = _join(prefix, name)
@@ -185,6 +190,10 @@ class Module:
         if "\n" in inside or len(lines) > bool(extra):
             inside = "\n" + "\n".join(f"  {line}" for line in inside.splitlines()) + "\n"
         return f"{type(self).__name__}({inside})"
+
+
+HOLDERS = (Tensor, Module, list, tuple, dict)
+Members = list[tuple[str, Tensor | Module]]
 
 
 def _join(prefix: str, name: str) -> str:
