@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad import functional
 from minigrad.checkpoint import checkpoint
+from minigrad.config import config, show_config
 from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
 from minigrad.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from minigrad.profiling import profile
 from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
@@ -29,6 +31,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "checkpoint",
+    "config",
     "data",
     "default_rng",
     "detect_anomaly",
@@ -45,7 +48,9 @@ __all__ = [
     "no_grad",
     "op",
     "optim",
+    "profile",
     "set_num_threads",
+    "show_config",
     "testing",
 ]
 
