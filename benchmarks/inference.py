@@ -29,12 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     seconds = measure(sides, chosen.iterations, "forward", **work)
                     row = {"case": network, "threads": threads, "batch": batch, "seconds": seconds}
                     rows.append(row)
-    names = results.frameworks(rows)
-    header = ["network", "batch", "threads", "minigrad ms", "images/s"]
-    print(
-        results.table([*header, *results.peer_header(rows)], [_cells(row, names) for row in rows])
-    )
+    print(results.table(*columns(rows)))
     results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines."""
+    header = ["network", "batch", "threads", "minigrad ms", "images/s"]
+    names = results.frameworks(rows)
+    return [*header, *results.peer_header(rows)], [_cells(row, names) for row in rows]
 
 
 def _cells(row: results.Row, names: Sequence[str]) -> list[str]:

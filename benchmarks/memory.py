@@ -32,11 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 peak = {side: peak_bytes(side, threads, work) for side in chosen.sides}
                 row = {"case": network, "threads": threads, "batch": batch, "bytes": peak}
                 rows.append({**row, "seconds": {}})
-    sides = chosen.sides
-    header = ["network", "batch", "threads", *(f"{s} MB" for s in sides), "kB / image"]
-    ratios = ["minigrad / torch"] if "torch" in chosen.peers else []
-    print(results.table([*header, *ratios], [_cells(row, rows, sides) for row in rows]))
+    print(results.table(*columns(rows)))
     results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines."""
+    sides = list(rows[0]["bytes"])
+    header = ["network", "batch", "threads", *(f"{side} MB" for side in sides), "kB / image"]
+    ratio = ["minigrad / torch"] if any(map(_is_torch, sides)) else []
+    return [*header, *ratio], [_cells(row, rows) for row in rows]
 
 
 def peak_bytes(side: str, threads: int, work: dict[str, Any]) -> float:
@@ -46,15 +51,20 @@ def peak_bytes(side: str, threads: int, work: dict[str, Any]) -> float:
         return float(worker.ask("peak_memory", STEPS))
 
 
-def _cells(row: results.Row, rows: Sequence[results.Row], sides: Sequence[str]) -> list[str]:
+def _cells(row: results.Row, rows: Sequence[results.Row]) -> list[str]:
     peak, ours = row["bytes"], row["bytes"]["minigrad"]
-    first = next(other for other in rows if other["case"] == row["case"])
+    alike = [(other["case"], other["threads"]) for other in rows]
+    first = rows[alike.index((row["case"], row["threads"]))]
     more = row["batch"] - first["batch"]
-    growth = f"{(ours - first['bytes']['minigrad']) / more / 1e3:.0f}" if more else "-"
-    torch = [peak[side] for side in sides if results.framework(side) == "torch"]
+    growth = f"{(ours - first['bytes']['minigrad']) / more / 1e3:.0f}" if more else ""
+    torch = [number for side, number in peak.items() if _is_torch(side)]
     cells = [row["case"], str(row["batch"]), str(row["threads"])]
-    cells += [*(f"{peak[side] / 1e6:.0f}" for side in sides), growth]
-    return [*cells, f"{ours / min(torch):.2f}"] if torch else cells
+    cells += [*(f"{number / 1e6:.0f}" for number in peak.values()), growth]
+    return [*cells, f"{ours / min(torch):.2f}x"] if torch else cells
+
+
+def _is_torch(side: str) -> bool:
+    return results.framework(side) == "torch"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ with the matrix product of 2048 x 2048 on the same threads.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -108,20 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contest(chosen.sides, threads) as sides:
             peak = results.sgemm_peak(sides, chosen.iterations)
             rows += [_measure(case, sides, chosen.iterations, threads, peak) for case in wanted]
+    print(results.table(*columns(rows)))
+    results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines, with the geometric means of the groups at its end."""
     names = results.frameworks(rows)
-    means = results.group_means(rows)
     header = ["op", "threads", "minigrad ms", "GFLOP/s", "of sgemm", *results.peer_header(rows)]
     lines = [_cells(row, names) for row in rows]
-    if names:
-        lines += [
-            [
-                *[mean["case"], str(mean["threads"]), "", "", ""],
-                *(cell for name in names for cell in ("", f"{mean['speedups'][name]:.2f}x")),
-            ]
-            for mean in means
-        ]
-    print(results.table(header, lines))
-    results.save(chosen, rows)
+    for mean in results.group_means(rows) if names else []:
+        cells = [f"geometric mean: {mean['case']}", str(mean["threads"]), "", "", ""]
+        for name in names:
+            cells += ["", f"{mean['speedups'].get(name, math.nan):.2f}x"]
+        lines.append(cells)
+    return header, lines
 
 
 def _measure(

@@ -25,19 +25,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             chain = measure(sides, chosen.iterations, "chain", op=op, length=LENGTH, size=SIZE)
             seconds = {side: time / LENGTH for side, time in chain.items()}
             rows.append({"case": op, "group": "tiny ops", "threads": 1, "seconds": seconds})
-    names = results.frameworks(rows)
-    lines = [
-        [
-            row["case"],
-            f"{row['seconds']['minigrad'] * 1e6:.2f}",
-            *(f"{row['seconds'][results.best(row['seconds'])[name]] * 1e6:.2f}" for name in names),
-            *(f"{results.speedups(row)[name]:.2f}x" for name in names),
-        ]
-        for row in rows
-    ]
-    titles = [*(f"{name} us" for name in names), *(f"{name} / minigrad" for name in names)]
-    print(results.table(["op", "minigrad us", *titles], lines))
+    print(results.table(*columns(rows)))
     results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines."""
+    names = results.frameworks(rows)
+    header = [title for name in names for title in (f"{name} us", f"{name} / minigrad")]
+    return ["op", "minigrad us", *header], [_cells(row, names) for row in rows]
+
+
+def _cells(row: results.Row, names: Sequence[str]) -> list[str]:
+    seconds, best, ratios = row["seconds"], results.best(row["seconds"]), results.speedups(row)
+    cells = [row["case"], f"{seconds['minigrad'] * 1e6:.2f}"]
+    for name in names:
+        cells += [f"{seconds[best[name]] * 1e6:.2f}", f"{ratios[name]:.2f}x"]
+    return cells
 
 
 if __name__ == "__main__":

@@ -25,12 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     times = [{name: import_seconds(name) for name in packages} for _ in range(chosen.iterations)]
     seconds = {name: statistics.median(turn[name] for turn in times) for name in packages}
     rows = [{"case": "import", "threads": 1, "seconds": seconds}]
-    lines = [
-        [f"import {name}", results.milliseconds(time), f"{time / seconds['numpy']:.2f}x"]
-        for name, time in seconds.items()
-    ]
-    print(results.table(["", "ms", "/ numpy"], lines))
+    print(results.table(*columns(rows)))
     results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines."""
+    lines = [
+        [f"import {name}", results.milliseconds(time), f"{time / row['seconds']['numpy']:.2f}x"]
+        for row in rows
+        for name, time in row["seconds"].items()
+    ]
+    return ["", "ms", "/ numpy"], lines
 
 
 def import_seconds(package: str) -> float:

@@ -39,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                             "sgemm": peak,
                         }
                     )
-    names = results.frameworks(rows)
-    header = ["network", "batch", "threads", "minigrad ms", "images/s", "of limit"]
-    print(
-        results.table([*header, *results.peer_header(rows)], [_cells(row, names) for row in rows])
-    )
+    print(results.table(*columns(rows)))
     results.save(chosen, rows)
+
+
+def columns(rows: Sequence[results.Row]) -> results.Columns:
+    """The table's header and lines."""
+    header = ["network", "batch", "threads", "minigrad ms", "images/s", "of limit"]
+    names = results.frameworks(rows)
+    return [*header, *results.peer_header(rows)], [_cells(row, names) for row in rows]
 
 
 def _cells(row: results.Row, names: Sequence[str]) -> list[str]:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.harness.contest import Side, contest
+from benchmarks.harness.contest import Side, contest, measure
 
 Row = dict[str, Any]
+Columns = tuple[Sequence[str], Sequence[Sequence[str]]]  # a header and lines
 
 
 def framework(side: str) -> str:
@@ -94,16 +95,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def group_means(rows: Sequence[Row], key: str = "group") -> list[Row]:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """The same as a table of a Markdown page."""
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *lines])
+
+
+def group_means(rows: Sequence[Row]) -> list[Row]:
     """One row of geometric means for each group and number of threads."""
-    groups = dict.fromkeys((row[key], row["threads"]) for row in rows)
+    groups = dict.fromkeys((row["group"], row["threads"]) for row in rows)
     means = []
     for name, threads in groups:
-        mine = [row for row in rows if (row[key], row["threads"]) == (name, threads)]
+        mine = [row for row in rows if (row["group"], row["threads"]) == (name, threads)]
         ratios = [speedups(row) for row in mine]
         means.append(
             {
-                "case": f"geometric mean: {name}",
+                "case": name,
                 "threads": threads,
                 "speedups": {
                     f: geometric_mean(r[f] for r in ratios if f in r) for f in frameworks(mine)
@@ -133,6 +140,7 @@ def save(options: argparse.Namespace, rows: Sequence[Row], **more: Any) -> None:
         "benchmark": Path(sys.argv[0]).stem,
         "iterations": options.iterations,
         "isa": options.isa,
+        "arguments": sys.argv[1:],
         **machine(options),
         **more,
         "rows": list(rows),
@@ -142,10 +150,12 @@ def save(options: argparse.Namespace, rows: Sequence[Row], **more: Any) -> None:
 
 def sgemm_peak(sides: Sequence[Side], turns: int) -> float:
     """FLOP/s of minigrad's matrix product on 2048 x 2048 matrices: the machine's limit."""
-    from benchmarks.harness.contest import measure
-
     size = 2048
-    seconds = measure(
-        sides[:1], turns, "forward", network=f"linear{size}", image=(size,), batch=size
-    )
-    return 2 * size**3 / seconds["minigrad"]
+    work = {"network": f"linear{size}", "image": (size,), "batch": size}
+    return 2 * size**3 / measure(sides[:1], turns, "forward", **work)["minigrad"]
+
+
+def bandwidth(sides: Sequence[Side], turns: int) -> float:
+    """Bytes/s of minigrad's ReLU, read and written, on 256 MB: more than caches hold."""
+    work = {"network": "relu", "image": (1024, 1024, 16), "batch": 4}
+    return 2 * 4 * 2**26 / measure(sides[:1], turns, "forward", **work)["minigrad"]

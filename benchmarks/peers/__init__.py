@@ -28,6 +28,16 @@ SIDES = {
 }
 
 
+class Learner(Protocol):
+    """A network in training."""
+
+    def step(self, images: NDArray[Any], labels: NDArray[Any], lr: float) -> None:
+        """SGD with momentum 0.9 and Nesterov's look ahead, on images (N, H, W, C)."""
+
+    def predict(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The class of each image."""
+
+
 class Peer(Protocol):
     """What a framework is asked. Networks are texts, images are (H, W, C) shapes.
 
@@ -50,6 +60,9 @@ class Peer(Protocol):
 
     def train_step(self, network: str, image: tuple[int, ...], batch: int) -> Work:
         """Forward, cross-entropy, backward, SGD with momentum."""
+
+    def learner(self, network: str, image: tuple[int, ...]) -> Learner:
+        """A network to be trained step by step."""
 
     def chain(self, op: str, length: int, size: int) -> Work:
         """An op ("add", "mul", "relu") so many times in a row on `size` floats, and backward."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +72,33 @@ class Minigrad:
 
         return step
 
+    def learner(self, network: str, image: tuple[int, ...]) -> Learner:
+        """A network in training."""
+        return Learner(self.build(network, image))
+
+    def layers(
+        self, network: str, image: tuple[int, ...], batch: int, turns: int
+    ) -> list[dict[str, Any]]:
+        """What `mg.profile` says of each op of a training step, its time the median of turns."""
+        step = self.train_step(network, image, batch)
+        step()
+        steps = []
+        for _ in range(turns):
+            with mg.profile() as p:
+                step()
+            steps.append([event for event in p.events if len(event.path) == 1])
+        return [
+            {
+                "op": event.name,
+                "phase": event.phase,
+                "shape": event.shape,
+                "flops": event.flops,
+                "bytes": event.nbytes,
+                "seconds": {"minigrad": statistics.median(e.seconds for e in same)},
+            }
+            for event, same in zip(steps[0], zip(*steps, strict=True), strict=True)
+        ]
+
     def chain(self, op: str, length: int, size: int) -> Work:
         """Tiny ops in a row."""
         x = mg.Tensor(np.ones(size, np.float32), requires_grad=True)
@@ -84,6 +113,27 @@ class Minigrad:
             x.grad = None
 
         return work
+
+
+class Learner:
+    """One network in training."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.optimizer = optim.SGD(model.parameters(), momentum=0.9, nesterov=True)
+
+    def step(self, images: NDArray[Any], labels: NDArray[Any], lr: float) -> None:
+        """One step of SGD."""
+        self.optimizer.param_groups[0]["lr"] = lr
+        loss = F.cross_entropy(self.model.train()(mg.Tensor(images)), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def predict(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The class of each image."""
+        with mg.no_grad():
+            return self.model.eval()(mg.Tensor(images)).data.argmax(axis=1)
 
 
 def _modules(layers: Sequence[Layer]) -> Iterator[nn.Module]:

@@ -92,6 +92,11 @@ class Torch:
 
         return step
 
+    def learner(self, network: str, image: tuple[int, ...]) -> Learner:
+        """A network in training."""
+        model = self.build(network, image)
+        return Learner(model, self.run(model), self.tensor)
+
     def chain(self, op: str, length: int, size: int) -> Work:
         """Tiny ops in a row."""
         x, c = torch.ones(size, requires_grad=True), torch.full((size,), 0.999)
@@ -105,6 +110,29 @@ class Torch:
             x.grad = None
 
         return work
+
+
+class Learner:
+    """One network in training."""
+
+    def __init__(self, model: nn.Module, run: Any, tensor: Any) -> None:
+        self.model, self.run, self.tensor = model, run, tensor
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, nesterov=True)
+
+    def step(self, images: NDArray[Any], labels: NDArray[Any], lr: float) -> None:
+        """One step of SGD."""
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.model.train()
+        loss = nn.functional.cross_entropy(self.run(self.tensor(images)), torch.from_numpy(labels))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def predict(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The class of each image."""
+        self.model.eval()
+        with torch.inference_mode():
+            return self.run(self.tensor(images)).numpy().argmax(axis=1)
 
 
 class Bottleneck(nn.Module):
