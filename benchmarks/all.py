@@ -19,16 +19,16 @@ from pathlib import Path
 from benchmarks import report
 
 COMPILED = "torch,torch-compile"  # where compiling pays: whole networks
-RUNS = {  # file: benchmark and its options, the peers last, so that --peers overrules them
-    "train_step": ["train_step", "--peers", COMPILED],
-    "train_step_avx2": ["train_step", "--isa", "avx2", "--peers", "torch"],
-    "inference": ["inference", "--peers", COMPILED],
-    "overhead": ["overhead"],
-    "startup": ["startup"],
-    "memory": ["memory"],
-    "ops": ["ops"],
-    "breakdown": ["breakdown"],
-    "time_to_accuracy": ["time_to_accuracy"],
+RUNS = {  # file: benchmark, its peers, its options
+    "train_step": ("train_step", COMPILED, []),
+    "train_step_avx2": ("train_step", "torch", ["--isa", "avx2"]),
+    "inference": ("inference", COMPILED, []),
+    "overhead": ("overhead", "torch", []),
+    "startup": ("startup", "torch", []),
+    "memory": ("memory", "torch", []),
+    "ops": ("ops", "torch", []),
+    "breakdown": ("breakdown", "", []),
+    "time_to_accuracy": ("time_to_accuracy", "torch", []),
 }
 
 
@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=report.MEASURED)
     parser.add_argument("--docs", type=Path, help="where the page goes (OUT/report)")
     parser.add_argument("--iterations", help="of each benchmark, instead of its own")
-    parser.add_argument("--peers", help="of each benchmark, instead of its own")
+    parser.add_argument("--peers", help="of all benchmarks that have any, instead of their own")
     chosen = parser.parse_args(arguments)
-    given = {"--iterations": chosen.iterations, "--peers": chosen.peers}
-    extra = [word for name, value in given.items() if value for word in (name, value)]
-    for name, (benchmark, *options) in RUNS.items():
-        command = [sys.executable, "-m", f"benchmarks.{benchmark}", *options, *extra]
+    iterations = ["--iterations", chosen.iterations] if chosen.iterations else []
+    for name, (benchmark, peers, options) in RUNS.items():
+        command = [sys.executable, "-m", f"benchmarks.{benchmark}", *options, *iterations]
+        command += ["--peers", chosen.peers if peers and chosen.peers else peers]
         print(f"\n== {name}", flush=True)
         start = time.perf_counter()
         subprocess.run([*command, "--json", str(chosen.out / f"{name}.json")], check=True)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(results.table(*columns(rows)))
     for threads, limit in limits.items():
         print(
-            f"{threads} threads: sgemm {limit['sgemm'] / 1e9:.0f} GFLOP/s, "
+            f"threads: {threads}, sgemm {limit['sgemm'] / 1e9:.0f} GFLOP/s, "
             f"memory {limit['bandwidth'] / 1e9:.0f} GB/s"
         )
     results.save(chosen, rows, limits=limits)

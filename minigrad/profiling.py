@@ -245,12 +245,14 @@ def _timed_gradients(
 ) -> Iterator[tuple[Any, Any]]:
     if not _here.profiles:
         return _gradients(node, g, wanted, create_graph)
-    saved, out = node.saved, node.out
+    saved, out, residuals = node.saved, node.out, node.residuals
     with _Timer(node.op.name, "backward") as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
+    event.shape, g = np.shape(g), _array(g)
     partials = _arrays([partial for _, partial in pairs])
-    event.shape = np.shape(g)
-    read = _arrays([g, out, *saved, *node.residuals])
+    if all(np.may_share_memory(partial, g) for partial in partials):
+        return iter(pairs)  # handed on, as `add` does
+    read = _arrays([g, out, *saved, *residuals])
     event.nbytes = sum(array.nbytes for array in [*read, *partials])
     factors = sum(i < 2 for i in wanted)
     if node.op.name in FLOPS and factors:
@@ -260,7 +262,7 @@ def _timed_gradients(
         ]
         event.flops = factors * FLOPS[node.op.name](node.shape, *shapes)
     else:
-        event.flops = max(array.size for array in [*partials, _array(g)])
+        event.flops = max(array.size for array in [*partials, g])
     return iter(pairs)
 
 

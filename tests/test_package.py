@@ -49,7 +49,8 @@ def test_public_things_have_docstrings(module: object) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/adding-an-op.md"])
-def test_what_is_printed_runs(page: str) -> None:
+def test_what_is_printed_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = FENCE.findall((ROOT / page).read_text())
     assert blocks
     names: dict[str, object] = {"__name__": page}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import peers
-from benchmarks.harness.networks import NETWORKS
+from benchmarks.harness.networks import NETWORKS, parse
 
 FAMILIES = [family for family in peers.SIDES if family != "minigrad"]
 AVX2_ONLY = {  # what makes minigrad, its BLAS, PyTorch and JAX do without AVX-512
@@ -54,6 +54,11 @@ def read(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> ar
     ]
     if "network" in options:
         options.network = options.network or options.networks
+        try:
+            for network in options.network:
+                parse(network, options.image)
+        except ValueError as error:
+            parser.error(str(error))
     if options.isa == "avx2":
         os.environ.update(AVX2_ONLY)  # the sides are processes that inherit it
     return options

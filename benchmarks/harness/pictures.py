@@ -16,6 +16,7 @@ from benchmarks.harness import results
 
 mpl.use("agg")  # pictures go to files; no screen is needed
 OURS, THEIRS = "tab:blue", "tab:gray"
+SHOWN = 1e-3  # the share of all time that makes a point; smaller ones are overhead
 
 
 def draw(measured: dict[str, dict[str, Any]], folder: Path) -> list[str]:
@@ -61,7 +62,7 @@ def _bars(rows: list[results.Row], peer: str) -> Iterator[tuple[str, float]]:
         ratios = row["speedups"] if grouped else results.speedups(row)
         batch = f", batch {row['batch']}" if "batch" in row else ""
         if peer in ratios:
-            yield f"{row['case']}{batch}, {row['threads']} threads", ratios[peer]
+            yield f"{row['case']}{batch}, threads: {row['threads']}", ratios[peer]
 
 
 def _accuracies(record: dict[str, Any]) -> Figure:
@@ -71,7 +72,7 @@ def _accuracies(record: dict[str, Any]) -> Figure:
     for row in record["rows"]:
         for side, history in row["histories"].items():
             times, errors = zip(*((p["seconds"], 1 - p["accuracy"]) for p in history), strict=True)
-            label = f"{row['case']}, {side}, {row['threads']} threads"
+            label = f"{row['case']}, {side}, threads: {row['threads']}"
             axes.plot(times, np.multiply(errors, 100), marker="o", label=label)
         axes.axhline(100 - 100 * row["target"], color="black", linewidth=0.8)
     axes.set(xlabel="seconds since the process was started", ylabel="test error, %", yscale="log")
@@ -81,9 +82,11 @@ def _accuracies(record: dict[str, Any]) -> Figure:
 
 def _rooflines(record: dict[str, Any]) -> Figure:
     """Every op of a training step: its FLOP/s over its FLOPs per byte, under the machine's roof."""
-    rows = [row for row in record["rows"] if row["flops"] and row["bytes"]]
+    least = SHOWN * sum(row["seconds"]["minigrad"] for row in record["rows"])
+    rows = [row for row in record["rows"] if row["flops"] and row["seconds"]["minigrad"] > least]
     networks = list(dict.fromkeys(row["case"] for row in rows))
     phases = ("forward", "backward")
+    ops = list(dict.fromkeys(row["op"] for row in rows))
     figure = Figure(figsize=(11, 4 * len(networks)), layout="constrained")
     grid = figure.subplots(len(networks), 2, squeeze=False, sharex=True, sharey=True)
     for (network, phase), axes in zip(itertools.product(networks, phases), grid.flat, strict=True):
@@ -97,9 +100,10 @@ def _rooflines(record: dict[str, Any]) -> Figure:
                 [row["flops"] / row["seconds"]["minigrad"] / 1e9 for row in points],
                 s=[20 + 4e3 * row["seconds"]["minigrad"] for row in points],
                 alpha=0.7,
+                color=f"C{ops.index(op)}",
                 label=op,
             )
-        axes.set(title=f"{network}, {phase}, {threads} threads", xscale="log", yscale="log")
+        axes.set(title=f"{network}, {phase}, threads: {threads}", xscale="log", yscale="log")
         axes.legend(fontsize="x-small", loc="lower right")
     figure.supxlabel("FLOPs per byte that goes in or out (areas: time)")
     figure.supylabel("GFLOP/s, by the definition of the op")
