@@ -245,25 +245,32 @@ def _timed_gradients(
 ) -> Iterator[tuple[Any, Any]]:
     if not _here.profiles:
         return _gradients(node, g, wanted, create_graph)
-    saved, out, residuals = node.saved, node.out, node.residuals
+    inside = _here.profiles[-1].events
+    before = len(inside)
+    held = _arrays([node.out, *node.saved, *node.residuals])
     with _Timer(node.op.name, "backward") as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
     event.shape, g = np.shape(g), _array(g)
     partials = _arrays([partial for _, partial in pairs])
     if all(np.may_share_memory(partial, g) for partial in partials):
         return iter(pairs)  # handed on, as `add` does
-    read = _arrays([g, out, *saved, *residuals])
-    event.nbytes = sum(array.nbytes for array in [*read, *partials])
-    factors = sum(i < 2 for i in wanted)
-    if node.op.name in FLOPS and factors:
-        shapes = [
-            np.shape(array) if array is not None else getattr(parent, "shape", ())
-            for array, parent in zip(saved, node.parents, strict=True)
-        ]
-        event.flops = factors * FLOPS[node.op.name](node.shape, *shapes)
-    else:
-        event.flops = max(array.size for array in [*partials, g])
+    event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
+    event.flops = _product_flops(node, wanted, inside[before + 1 :])
+    event.flops = event.flops or max(array.size for array in [g, *partials])
     return iter(pairs)
+
+
+def _product_flops(node: Node, wanted: Sequence[int], inside: Sequence[Event]) -> int:
+    """Those of the gradients of a product's factors; 0 for other ops."""
+    factors = sum(i < 2 for i in wanted)
+    if node.op.name not in FLOPS or not factors:
+        return 0
+    if any(
+        parent is None for parent in node.parents[:2]
+    ):  # one is a plain array, whose shape only the rules know
+        return sum(event.flops for event in inside if event.name in FLOPS)
+    shapes = [() if parent is None else parent.shape for parent in node.parents]
+    return factors * FLOPS[node.op.name](node.shape, *shapes)
 
 
 def _timed_step(optimizer: Optimizer) -> None:

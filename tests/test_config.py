@@ -28,7 +28,7 @@ def test_says_versions_and_choices(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_says_where_data_are_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MINIGRAD_DATA", str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte.gz").touch()
-    (tmp_path / "train-images-idx3-ubyte").touch()
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").touch()
     (tmp_path / "t10k-labels-idx1-ubyte").touch()
     assert mg.config()["data"]["named"] == f"{tmp_path} (2 of 4 files)"
     monkeypatch.delenv("MINIGRAD_DATA")

@@ -50,6 +50,16 @@ def test_only_gradients_that_are_computed_count(wanted: tuple[bool, bool]) -> No
     assert phases == [("forward", flops), ("backward", sum(wanted) * flops)]
 
 
+def test_factors_that_are_plain_arrays_count() -> None:
+    x, w = tensor(2, 5, 5, 3), np.ones((3, 3, 3, 4), np.float32)
+    with mg.profile() as p:
+        F.conv2d(x, w).sum().backward()
+        (tensor(3, 4) @ np.ones((4, 5), np.float32)).sum().backward()
+    flops = 2 * (2 * 3 * 3 * 4) * (3 * 3 * 3)
+    assert [event[1] for event in events(p, "conv2d")] == [flops] * 2
+    assert [event[1] for event in events(p, "matmul")] == [2 * 3 * 4 * 5] * 2
+
+
 def test_other_ops_count_numbers_and_views_nothing() -> None:
     x = tensor(3, 4)
     with mg.profile() as p:

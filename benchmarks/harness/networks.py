@@ -164,13 +164,14 @@ def _parameters(
 ) -> Iterator[NDArray[np.floating]]:
     for layer in layers:
         C = layer.outputs[-1]
-        if layer.kind in ("conv", "linear"):
+        if layer.kind in ("conv", "linear"):  # Kaiming normal, convolutions by fan-out
             shape = layer.weight_shape
-            yield rng.standard_normal(shape) * math.sqrt(2 / math.prod(shape[:-1]))
+            fan = shape[0] if layer.kind == "linear" else C * layer.kernel**2 // layer.groups
+            yield rng.standard_normal(shape) * math.sqrt(2 / fan)
         if layer.kind == "bn":
             yield 1 + 0.1 * rng.standard_normal(C)
         if layer.bias or layer.kind == "bn":
-            yield 0.1 * rng.standard_normal(C)
+            yield 0.01 * rng.standard_normal(C)
         yield from _parameters(layer.body, rng)
         yield from _parameters(layer.shortcut, rng)
 
