@@ -4,7 +4,8 @@
 
 The JSON files go to `--out` and the page with its pictures to `--docs` (by default the folder
 `report` in the former). To publish: `python -m benchmarks.all --docs docs`. Takes about a quarter
-of an hour; other programs at work meanwhile make the figures worthless.
+of an hour; other programs at work meanwhile make the figures worthless. The pictures need
+matplotlib.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     iterations = ["--iterations", chosen.iterations] if chosen.iterations else []
     for name, (benchmark, peers, options) in RUNS.items():
         command = [sys.executable, "-m", f"benchmarks.{benchmark}", *options, *iterations]
-        command += ["--peers", chosen.peers if peers and chosen.peers else peers]
+        command += ["--peers", chosen.peers or peers] if peers else []
         print(f"\n== {name}", flush=True)
         start = time.perf_counter()
         subprocess.run([*command, "--json", str(chosen.out / f"{name}.json")], check=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,23 @@ def test_frameworks_compute_the_same(side: str, network: str, image: tuple[int, 
     # float32 sums of at most a few hundred terms, through up to eight layers
     for a, b in zip([ours[0], *ours[1]], [theirs[0], *theirs[1]], strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * max(1, np.abs(a).max()))
+
+
+def test_learners_learn_the_same() -> None:
+    pytest.importorskip("torch", reason="one of the frameworks to compare with")
+    rng = np.random.default_rng(3)
+    batches = [(rng.random((32, 8, 8, 1), np.float32), rng.integers(0, 10, 32)) for _ in range(5)]
+    norms = []
+    for side in ("minigrad", "torch NHWC"):
+        network = "conv3-8 bn relu pool2 conv1-8 relu gap linear10"
+        learner: Any = peers.load(side, get_num_threads()).learner(network, (8, 8, 1))
+        first = learner.predict(batches[0][0])
+        for images, labels in batches:
+            learner.step(images, labels, 0.05)
+        assert (learner.predict(batches[0][0]) != first).any()
+        arrays = [p.detach().data for p in learner.model.parameters()]
+        norms.append([float(np.linalg.norm(np.asarray(array))) for array in arrays])
+    np.testing.assert_allclose(*norms, rtol=1e-4)  # float32, five steps; norms know no layout
 
 
 def peers_module(side: str) -> str:
