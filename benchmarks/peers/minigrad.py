@@ -137,30 +137,28 @@ class Learner:
 
 
 def _modules(layers: Sequence[Layer]) -> Iterator[nn.Module]:
-    fused = False
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        relu_next = following is not None and following.kind == "relu"
-        if layer.kind != "relu" or not fused:
-            if layer.kind == "linear" and len(layer.inputs) == 3:
-                yield nn.Flatten()
-            yield _module(layer, "relu" if relu_next else None)
-        fused = relu_next and layer.kind in ("conv", "bn")
+    """One module for each layer, and for what is fused: convolution, batch norm and ReLU."""
+    rest = list(layers)
+    while rest:
+        layer = rest.pop(0)
+        norm = layer.kind == "conv" and _take(rest, "bn")
+        relu = layer.kind in ("conv", "bn") and _take(rest, "relu")
+        if layer.kind == "linear" and len(layer.inputs) == 3:
+            yield nn.Flatten()
+        yield _module(layer, norm, "relu" if relu else None)
 
 
-def _module(layer: Layer, activation: Activation) -> nn.Module:
+def _take(rest: list[Layer], kind: str) -> bool:
+    """Whether the next layer is of this kind; if so, it is taken."""
+    return bool(rest) and rest[0].kind == kind and bool(rest.pop(0))
+
+
+def _module(layer: Layer, norm: bool, activation: Activation) -> nn.Module:
     C, C_out, k = layer.inputs[-1], layer.outputs[-1], layer.kernel
+    options = {"stride": layer.stride, "groups": layer.groups}
     match layer.kind:
         case "conv":
-            return nn.Conv2d(
-                C,
-                C_out,
-                k,
-                stride=layer.stride,
-                padding=k // 2,
-                groups=layer.groups,
-                bias=layer.bias,
-                activation=activation,
-            )
+            return nn.conv_block(C, C_out, k, **options, batch_norm=norm, activation=activation)
         case "bn":
             return nn.BatchNorm2d(C, activation=activation)
         case "relu":
