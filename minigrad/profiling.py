@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -220,14 +221,15 @@ class _Timer:
 
 # ------------------------------------------------------------------ what takes the methods' places
 
-_call, _gradients, _step = Op.__call__, Node.gradients, Optimizer.step
+_apply, _gradients, _step = Op.apply, Node.gradients, Optimizer.step
+_direct = vars(Op)["direct"]
 
 
-def _timed_call(op: Op, *inputs: Any, **config: Any) -> Any:
+def _timed_apply(op: Op, *inputs: Any, **config: Any) -> Any:
     if not _here.profiles:
-        return _call(op, *inputs, **config)
+        return _apply(op, *inputs, **config)
     with _Timer(op.name, "forward") as event:
-        out = _call(op, *inputs, **config)
+        out = _apply(op, *inputs, **config)
     arrays, result = _arrays([*inputs, *config.values()]), np.asarray(_array(out))
     event.shape = result.shape
     if any(np.may_share_memory(result, array) for array in arrays):
@@ -240,6 +242,10 @@ def _timed_call(op: Op, *inputs: Any, **config: Any) -> Any:
     return out
 
 
+# A property comes before what the instance holds, so it hides what `direct` has cached there.
+_timed_direct = property(lambda op: partial(_timed_apply, op))
+
+
 def _timed_gradients(
     node: Node, g: Any, wanted: Sequence[int], create_graph: bool
 ) -> Iterator[tuple[Any, Any]]:
@@ -247,7 +253,7 @@ def _timed_gradients(
         return _gradients(node, g, wanted, create_graph)
     inside = _here.profiles[-1].events
     before = len(inside)
-    held = _arrays([node.out, *node.saved, *node.residuals])
+    held = _arrays(node.kept or ())
     with _Timer(node.op.name, "backward") as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
     event.shape, g = np.shape(g), _array(g)
@@ -299,7 +305,8 @@ class _Methods:
     """
 
     replaced = (
-        (Op, "__call__", _call, _timed_call),
+        (Op, "apply", _apply, _timed_apply),
+        (Op, "direct", _direct, _timed_direct),
         (Node, "gradients", _gradients, _timed_gradients),
         (Optimizer, "step", _step, _timed_step),
     )
