@@ -33,6 +33,9 @@ FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 if not DEBUG:
     FLAGS.append("-g0")  # Python's own flags have -g: six times the size
 
+# The innermost loops, which isa.pyx includes.
+HEADERS = [path.as_posix() for path in Path("minigrad_ext").glob("*.h")]
+
 # Compile and link flags for OpenMP, first one that works; Apple's clang needs Homebrew's libomp.
 OPENMP = [
     (["-fopenmp"], ["-fopenmp"]),
@@ -84,7 +87,7 @@ class BuildExt(build_ext):
             force=self.force,
         )
         for extension, c in zip(self.extensions, translated, strict=True):
-            extension.sources, extension.depends = c.sources, c.depends
+            extension.sources, extension.depends = c.sources, [*c.depends, *HEADERS]
             extension.extra_compile_args = flags + compile_flags
             extension.extra_link_args = link_flags
             extension.include_dirs = ["minigrad_ext"]

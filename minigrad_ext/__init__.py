@@ -14,7 +14,7 @@ from . import _checks as check
 from . import _waiting, reference
 
 with _waiting.briefly():
-    from . import convolution, elementwise, loss, norm, pool
+    from . import choice, convolution, elementwise, loss, norm, pool
     from . import dropout as _dropout
     from . import matmul as _matmul
     from .allocator import empty_cache, new_array
@@ -72,17 +72,22 @@ def _convolving(choose):
 
 
 _IMPLEMENTATIONS = {
-    "auto": _convolving(convolution.by_tiles),
-    "blas": _convolving(convolution.by_blas),
-    "direct": _convolving(convolution.by_tiles),
+    "auto": _convolving(choice.by_speed),
+    "blas": _convolving(choice.by_blas),
+    "direct": _convolving(choice.by_tiles),
     "reference": reference,
+    "winograd": _convolving(choice.by_winograd),
 }
 _dial = ContextVar("minigrad_kernels", default="auto")
 
 
 @contextmanager
 def kernels(name):
-    """Compute with these kernels inside a `with` block: "auto", "blas", "direct" or "reference"."""
+    """Compute with these kernels in a `with` block: auto, blas, direct, reference or winograd.
+
+    They differ in convolutions: "blas" and "direct" sum up the products of the definition, which
+    "winograd" saves for 3x3 windows in float32, see winograd.pyx; "auto" takes the fastest.
+    """
     if name not in _IMPLEMENTATIONS:
         known = ", ".join(_IMPLEMENTATIONS)
         raise ValueError(f"kernels: name expects one of {known}, got {name!r}")

@@ -1,22 +1,29 @@
-"""The three kernels of a convolution, from two loops: `correlate` and `weight_grad`.
+"""The kernels of a convolution, made of two loops: `correlate` and `weight_grad`.
 
-Modules that offer both compute the same, and differ in speed:
+Modules that offer both compute the same in different ways; `choice.py` chooses one.
 
-* `im2col`: gather the windows, multiply by BLAS. Any convolution, float32 and float64.
-* `direct`: read the windows where they lie, multiply in registers. float32.
+    correlate      y = the windows of x times w
+    weight_grad    dw = the windows of x, transposed, times g
 
-The input gradient is the forward convolution of g with w turned around, once for each residue of
-the pixel's position modulo the stride.
+The input gradient is the convolution of g with w turned around, once for each residue of the
+pixel's position modulo the stride.
 """
 
+from collections.abc import Iterator
 from itertools import product, starmap
 from math import gcd
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import direct, elementwise, im2col, pointwise
+from . import elementwise, im2col, pointwise
 from .allocator import new_array
-from .geometry import conv_output_size
+from .choice import Choice
+from .geometry import Padding, Pair, Shape, conv_output_size
+
+Array: TypeAlias = NDArray[Any]
+Needs: TypeAlias = tuple[bool, bool, bool]
 
 # Weight gradients are summed in so many parts at most, each of so many pixels at least.
 PARTS = 16
@@ -24,22 +31,39 @@ PIXELS = 512
 
 
 class Convolution:
-    """The three kernels, computed by the loops of the module that `choose` returns.
+    """The kernels, computed by the loops that `choose` returns; see reference.py."""
 
-    Args:
-        choose: called with the dtype, the shapes of input, weights and output, and the window.
-    """
-
-    def __init__(self, choose):
+    def __init__(self, choose: Choice) -> None:
         self.choose = choose
 
-    def conv2d(self, x, w, b, *, stride, padding, dilation, groups, relu):
+    def conv2d(  # noqa: D102 - the twin has the docstring, here and below
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        *,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        relu: bool,
+    ) -> Array:
         output_size = map(conv_output_size, x.shape[1:3], w.shape[:2], stride, padding, dilation)
         y = new_array((len(x), *output_size, w.shape[3]), x.dtype)
         self._correlate(x, w, b, y, relu, forward_window(stride, padding, dilation, groups))
         return y
 
-    def conv2d_input_grad(self, g, w, *, input_shape, stride, padding, dilation, groups):
+    def conv2d_input_grad(  # noqa: D102
+        self,
+        g: Array,
+        w: Array,
+        *,
+        input_shape: Shape,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> Array:
         kh, kw, C_in, C_out = w.shape
         # (kh, kw, c, group, o) -> (kh, kw, o, group, c): as weights of a convolution of g
         turned = w.reshape(kh, kw, C_in, groups, C_out // groups).swapaxes(2, 4)
@@ -53,90 +77,82 @@ class Convolution:
             self._correlate(g, weights, None, dx[(slice(None), *pixels)], False, window)
         return dx
 
-    def conv2d_weight_grad(self, g, x, *, weight_shape, stride, padding, dilation, groups):
+    def conv2d_weight_grad(  # noqa: D102
+        self,
+        g: Array,
+        x: Array,
+        *,
+        weight_shape: Shape,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> Array:
         parts = new_array((part_count(g), *weight_shape), g.dtype)
         parts[:] = 0
         window = forward_window(stride, padding, dilation, groups)
         if g.size and x.size and parts.size:
-            loops = self.choose(x.dtype, x.shape, weight_shape, g.shape, **window)
+            loops = self.choose(g.dtype, g.shape, weight_shape, window)
             loops.weight_grad(g, x, parts, **window)
-        return np.add.reduce(parts, axis=0, out=new_array(weight_shape, g.dtype))
+        return total(parts)
 
-    def conv2d_grads(self, g, x, w, out, *, needs, stride, padding, dilation, groups):
-        window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        tiles = direct.AVAILABLE and g.dtype == np.float32 and g.size and x.size
-        if tiles and needs[1] and is_pointwise(w.shape, **window):
-            if (
-                self.choose(x.dtype, x.shape, w.shape, g.shape, **forward_window(**window))
-                is direct
-            ):
-                return pointwise_grads(g, x, w, out, needs)
+    def conv2d_grads(  # noqa: D102
+        self,
+        g: Array,
+        x: Array,
+        w: Array,
+        out: Array | None,
+        *,
+        needs: Needs,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        geometry: dict[str, Any] = {
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
+        }  # fmt: skip
+        window = forward_window(**geometry)
+        tiled = g.size and x.size and self.choose(g.dtype, g.shape, w.shape, window) is not im2col
+        if tiled and needs[1] and is_pointwise(w.shape, window, x.shape, g.shape):
+            return pointwise_grads(g, x, w, out, needs)
         db = None
-        if out is not None and tiles:
+        if tiled and out is not None:
             g, db = relu_grad_and_sums(g, out)
         elif out is not None:
             g = elementwise.relu_grad(g, out)
+        if needs[2] and db is None:
+            db = np.add.reduce(g, axis=(0, 1, 2))
         return (
-            self.conv2d_input_grad(g, w, input_shape=x.shape, **window) if needs[0] else None,
-            self.conv2d_weight_grad(g, x, weight_shape=w.shape, **window) if needs[1] else None,
-            (np.add.reduce(g, axis=(0, 1, 2)) if db is None else db) if needs[2] else None,
+            self.conv2d_input_grad(g, w, input_shape=x.shape, **geometry) if needs[0] else None,
+            self.conv2d_weight_grad(g, x, weight_shape=w.shape, **geometry) if needs[1] else None,
+            db if needs[2] else None,
         )
 
-    def _correlate(self, x, w, b, y, relu, window):
-        """Y = the windows of x times w, + b unless it is None, then max(y, 0) if relu."""
+    def _correlate(
+        self, x: Array, w: Array, b: Array | None, y: Array, relu: bool, window: dict[str, Any]
+    ) -> None:
+        """Let y be the windows of x times w, + b unless it is None, then max(y, 0) if relu."""
         if y.size and x.size and w.size:
-            loops = self.choose(x.dtype, x.shape, w.shape, y.shape, **window)
+            loops = self.choose(x.dtype, y.shape, w.shape, window)
             loops.correlate(x, w, b, y, relu=relu, **window)
         elif y.size:  # there is nothing to multiply
             seen = 0 if b is None else b
             y[...] = np.maximum(seen, 0) if relu else seen
 
 
-def is_pointwise(w, *, stride, padding, dilation, groups):
-    """Whether each output sees one pixel, its own, and all of its channels."""
-    return w[:2] == stride == (1, 1) and not any(map(any, padding)) and groups == 1
+# ---------------------------------------------------------------------------------------- windows
 
 
-def pointwise_grads(g, x, w, out, needs):
-    """(dx or None, dw, db) of a 1x1 convolution, in one pass over all arrays."""
-    C_in, C_out = w.shape[2:]
-    parts = part_count(g)
-    dx = new_array(x.shape, g.dtype) if needs[0] else None
-    dw, db = new_array((parts, C_in, C_out), g.dtype), new_array((parts, C_out), g.dtype)
-    dw[:] = 0
-    pointwise.grads(
-        g.reshape(-1, C_out),
-        None if out is None else out.reshape(-1, C_out),
-        x.reshape(-1, C_in),
-        w.swapaxes(2, 3),
-        None if dx is None else dx.reshape(-1, C_in),
-        dw,
-        db,
-    )
-    dw, db = np.add.reduce(dw, axis=0).reshape(w.shape), np.add.reduce(db, axis=0)
-    return dx, dw, db if needs[2] else None
-
-
-def relu_grad_and_sums(g, out):
-    """G where out > 0, else 0; and its sums over all pixels."""
-    masked, sums = new_array(g.shape, g.dtype), new_array((part_count(g), g.shape[3]), g.dtype)
-    pixels = (-1, g.shape[3])
-    pointwise.relu_grad(g.reshape(pixels), out.reshape(pixels), masked.reshape(pixels), sums)
-    return masked, np.add.reduce(sums, axis=0)
-
-
-def part_count(g):
-    """In how many parts to sum over the pixels of g, which its shape alone decides."""
-    return min(PARTS, 1 + g.size // max(g.shape[3], 1) // PIXELS)
-
-
-def forward_window(stride, padding, dilation, groups):
+def forward_window(stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Any]:
     """The window as the loops take it: output i reads input  i stride + start + tap step."""
-    start = [-before for before, _ in padding]
+    start = tuple([-before for before, _ in padding])
     return {"stride": stride, "start": start, "step": dilation, "groups": groups}
 
 
-def residues(inputs, taps, stride, padding, dilation):
+def residues(
+    inputs: int, taps: int, stride: int, padding: Pair, dilation: int
+) -> Iterator[tuple[slice, slice, int, int]]:
     """Yield the input gradient along an axis as windows over g, one for each residue mod stride.
 
     Output o read input i through tap t where  o * stride - padding[0] + t * dilation = i.  For the
@@ -160,13 +176,49 @@ def residues(inputs, taps, stride, padding, dilation):
             yield pixels, slice(0), 0, 1
 
 
-# ------------------------------------------------------------------------------------- the choices
+def is_pointwise(w: Shape, window: dict[str, Any], x: Shape, y: Shape) -> bool:
+    """Whether each output sees one pixel, its own, and all of its channels."""
+    same = window["stride"] == (1, 1) and window["start"] == (0, 0) and x[1:3] == y[1:3]
+    return w[:2] == (1, 1) and same and window["groups"] == 1
 
 
-def by_blas(dtype, x, w, y, **window):
-    return im2col
+# ------------------------------------------------------------------------------- sums over pixels
 
 
-def by_tiles(dtype, x, w, y, *, groups, **window):
-    depthwise = groups > 1 and w[2] == 1 and w[3] == groups  # nothing to sum over
-    return direct if direct.AVAILABLE and dtype == np.float32 and not depthwise else im2col
+def part_count(g: Array) -> int:
+    """In how many parts to sum over the pixels of g, which its shape alone decides."""
+    return min(PARTS, 1 + g.size // max(g.shape[3], 1) // PIXELS)
+
+
+def total(parts: Array) -> Array:
+    """The sum of the parts, in their order."""
+    return np.add.reduce(parts, axis=0, out=new_array(parts.shape[1:], parts.dtype))
+
+
+def pointwise_grads(
+    g: Array, x: Array, w: Array, out: Array | None, needs: Needs
+) -> tuple[Array | None, Array, Array | None]:
+    """(dx, dw, db) of a 1x1 convolution, in one pass over all arrays."""
+    C_in, C_out = w.shape[2:]
+    dx = new_array(x.shape, g.dtype) if needs[0] else None
+    dw = new_array((part_count(g), C_in, C_out), g.dtype)
+    db = new_array((part_count(g), C_out), g.dtype)
+    dw[:] = 0
+    pointwise.grads(
+        g.reshape(-1, C_out),
+        None if out is None else out.reshape(-1, C_out),
+        x.reshape(-1, C_in),
+        w.swapaxes(2, 3),
+        None if dx is None else dx.reshape(-1, C_in),
+        dw,
+        db,
+    )
+    return dx, total(dw).reshape(w.shape), total(db) if needs[2] else None
+
+
+def relu_grad_and_sums(g: Array, out: Array) -> tuple[Array, Array]:
+    """The gradient where out > 0, else 0; and its sums over all pixels."""
+    masked, sums = new_array(g.shape, g.dtype), new_array((part_count(g), g.shape[3]), g.dtype)
+    pixels = (-1, g.shape[3])
+    pointwise.relu_grad(g.reshape(pixels), out.reshape(pixels), masked.reshape(pixels), sums)
+    return masked, total(sums)

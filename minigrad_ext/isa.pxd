@@ -16,6 +16,16 @@ cdef extern from "kernels.h":
 
     ctypedef void (*Multiply)(const Product*) noexcept nogil
 
+    # Winograd's transforms; see winograd.h.
+    ctypedef void (*Expand)(
+        const float* const* from_, Py_ssize_t ahead, Py_ssize_t channels, float* to,
+        Py_ssize_t step
+    ) noexcept nogil
+    ctypedef bint (*Reduce)(
+        const float* from_, Py_ssize_t step, Py_ssize_t channels, float* const* to,
+        const float* bias, bint relu
+    ) noexcept nogil
+
     ctypedef struct Kernels:
         int lanes
         int widest
@@ -24,6 +34,8 @@ cdef extern from "kernels.h":
         void (*relu_grad)(
             Py_ssize_t pixels, Py_ssize_t channels, const float* g, const float* out,
             float* masked, Py_ssize_t masked_row, float* sums) noexcept nogil
+        Expand expand_input, expand_weights, expand_grad
+        Reduce reduce_output, reduce_weight_grad
 
 
 # The innermost loops for this CPU; their lanes are 0 if the compiler could not make any.

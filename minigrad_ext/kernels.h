@@ -20,6 +20,12 @@ typedef struct {
 
 typedef void (*Multiply)(const Product *);
 
+/* Winograd's transforms, of a square of pixels to 36 sums and back; see winograd.h. */
+typedef void (*Expand)(const float *const *from, Py_ssize_t ahead, Py_ssize_t channels, float *to,
+                       Py_ssize_t step);
+typedef int (*Reduce)(const float *from, Py_ssize_t step, Py_ssize_t channels, float *const *to,
+                      const float *bias, int relu);
+
 typedef struct {
     int lanes;                      /* floats to a vector; 0: there are no kernels */
     int widest;                     /* the most vectors of a tile */
@@ -28,6 +34,8 @@ typedef struct {
     void (*relu_grad)(
         Py_ssize_t pixels, Py_ssize_t channels, const float *g, const float *out,
         float *masked, Py_ssize_t masked_row, float *sums);
+    Expand expand_input, expand_weights, expand_grad;
+    Reduce reduce_output, reduce_weight_grad;
 } Kernels;
 
 #endif

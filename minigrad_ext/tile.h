@@ -133,11 +133,18 @@ static void NAME(relu_grad)(
     }
 }
 
+#include "winograd.h"
+
 static const Kernels NAME(kernels) = {
     .lanes = LANES,
     .relu_grad = NAME(relu_grad),
     .widest = ROWS(4) < 4 ? 3 : 4,
     .rows = {ROWS(1), ROWS(2), ROWS(3), ROWS(4)},
+    .expand_input = NAME(expand_input),
+    .expand_weights = NAME(expand_weights),
+    .expand_grad = NAME(expand_grad),
+    .reduce_output = NAME(reduce_output),
+    .reduce_weight_grad = NAME(reduce_weight_grad),
 #define TILE(rows, vectors) .multiply[vectors - 1][rows - 1] = NAME(multiply_##rows##_##vectors),
     FOR_EACH_SIZE(TILE)
 #undef TILE

@@ -119,3 +119,17 @@ def threads():
     before = minigrad_ext.get_num_threads()
     yield minigrad_ext.set_num_threads
     minigrad_ext.set_num_threads(before)
+
+
+@pytest.fixture(params=["blas", "direct"])
+def exact(request):
+    """Compute in the ways that are exact where float32 holds every sum, one after the other."""
+    with minigrad_ext.kernels(request.param):
+        yield
+
+
+@pytest.fixture(params=["auto", "blas", "direct", "winograd"])
+def way(request):
+    """Compute in all compiled ways, one after the other."""
+    with minigrad_ext.kernels(request.param):
+        yield

@@ -1,7 +1,8 @@
 """Convolution: the twin against PyTorch and by hand, the kernels against the twin, exactly.
 
 All inputs are small multiples of 1/16, so that float32 holds every product and every sum exactly:
-whatever the order of summation, there is one right answer, and the tolerance is 0.
+whatever the order of summation, there is one right answer, and the tolerance is 0. Winograd rounds
+on its way, and has test_winograd.py.
 """
 
 import itertools
@@ -10,13 +11,6 @@ import numpy as np
 import pytest
 
 import minigrad_ext
-
-
-@pytest.fixture(autouse=True, params=["blas", "direct"])
-def way(request):
-    """Each test computes in each way that is exact."""
-    with minigrad_ext.kernels(request.param):
-        yield
 
 
 def geometry(
@@ -123,6 +117,7 @@ def test_twin_agrees_with_torch(case, agree):
 # ---------------------------------------------------------------------------- the compiled kernels
 
 
+@pytest.mark.usefixtures("exact")
 def test_forward_is_exact(case, dtype, agree):
     x, w, b, _, config = case(dtype)
     for bias, relu in itertools.product((b, None), (False, True)):
@@ -131,6 +126,7 @@ def test_forward_is_exact(case, dtype, agree):
             agree(got, minigrad_ext.conv2d(x, w, bias, **config, relu=relu))
 
 
+@pytest.mark.usefixtures("exact")
 def test_input_grad_is_exact(case, dtype, agree):
     x, w, _, g, config = case(dtype)
     got = minigrad_ext.conv2d_input_grad(g, w, input_shape=x.shape, **config)
@@ -138,6 +134,7 @@ def test_input_grad_is_exact(case, dtype, agree):
         agree(got, minigrad_ext.conv2d_input_grad(g, w, input_shape=x.shape, **config))
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("N", [1, 3, 19])
 def test_weight_grad_is_exact(case, dtype, N, agree):
     x, w, _, g, config = case(dtype, N)
@@ -146,6 +143,7 @@ def test_weight_grad_is_exact(case, dtype, N, agree):
         agree(got, minigrad_ext.conv2d_weight_grad(g, x, weight_shape=w.shape, **config))
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("relu", [False, True])
 def test_grads_together_are_exact(case, dtype, relu):
     x, w, b, g, config = case(dtype, 19)
@@ -160,6 +158,7 @@ def test_grads_together_are_exact(case, dtype, relu):
                 np.testing.assert_array_equal(one, other, strict=True)
 
 
+@pytest.mark.usefixtures("exact")
 def test_nan_in_the_output_lets_the_gradient_pass_as_in_relu(sixteenths, dtype):
     shapes = (2, 9, 7, 64), (1, 1, 64, 33), (2, 9, 7, 33)
     x, w, g = (sixteenths(*shape, dtype=dtype) for shape in shapes)
@@ -171,6 +170,7 @@ def test_nan_in_the_output_lets_the_gradient_pass_as_in_relu(sixteenths, dtype):
 
 
 @pytest.mark.parametrize("name", ["1x1_wide", "3x3", "7x7_stem", "depthwise", "3x3_groups_stride"])
+@pytest.mark.usefixtures("way")
 def test_bits_do_not_depend_on_threads_or_cut(name, agree, threads):
     image, weight, config = GEOMETRIES[name]
     rng = np.random.default_rng(1)
@@ -195,6 +195,7 @@ def test_bits_do_not_depend_on_threads_or_cut(name, agree, threads):
 # ------------------------------------------------------------------------------- unusual numbers
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["1x1", "3x3", "7x7_stem", "depthwise"])
 def test_nan_and_inf_reach_exactly_the_windows_that_see_them(name, value, dtype, agree, sixteenths):
@@ -210,6 +211,7 @@ def test_nan_and_inf_reach_exactly_the_windows_that_see_them(name, value, dtype,
     assert np.isnan(got).any() == np.isnan(value)
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("name", ["1x1", "3x3", "depthwise"])
 def test_subnormal_numbers_are_kept(name, dtype, agree, sixteenths):
     image, weight, config = GEOMETRIES[name]

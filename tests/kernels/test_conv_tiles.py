@@ -26,13 +26,6 @@ IMAGES = {
 }
 
 
-@pytest.fixture(autouse=True, params=["blas", "direct"])
-def way(request):
-    """Each test computes in each way that is exact."""
-    with ext.kernels(request.param):
-        yield
-
-
 @pytest.fixture(params=IMAGES.values(), ids=IMAGES.keys())
 def results(request, dtype, sixteenths):
     """A function that computes the three kernels."""
@@ -52,6 +45,7 @@ def results(request, dtype, sixteenths):
     }
 
 
+@pytest.mark.usefixtures("exact")
 def test_tiles_fit_together(results, threads):
     with ext.kernels("reference"):
         expected = results()

@@ -296,7 +296,7 @@ def test_dial_selects_the_implementation(monkeypatch):
 def test_dial_refuses_an_unknown_name():
     with (
         pytest.raises(
-            ValueError, match="kernels: name expects one of auto, blas, direct, reference"
+            ValueError, match="kernels: name expects one of auto, blas, direct, reference, winograd"
         ),
         minigrad_ext.kernels("fast"),
     ):
