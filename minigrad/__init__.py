@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad import functional
 from minigrad.checkpoint import checkpoint
-from minigrad.config import config, show_config
 from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
 from minigrad.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad
-from minigrad.profiling import profile
 from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 if TYPE_CHECKING:
     from minigrad import data, models, nn, optim, testing
+    from minigrad.configuration import config, show_config
+    from minigrad.profiling import profile
 
 __version__ = "0.1.0"
 
@@ -54,13 +54,23 @@ __all__ = [
     "testing",
 ]
 
-_LOADED_WHEN_USED = ("data", "models", "nn", "optim", "testing")
+_LOADED_WHEN_USED = {
+    "config": "minigrad.configuration",
+    "data": "",
+    "models": "",
+    "nn": "",
+    "optim": "",
+    "profile": "minigrad.profiling",
+    "show_config": "minigrad.configuration",
+    "testing": "",
+}  # in which module it stands, if it is none itself
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LOADED_WHEN_USED:
-        return import_module(f"minigrad.{name}")
-    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    module = _LOADED_WHEN_USED[name]
+    return getattr(import_module(module), name) if module else import_module(f"minigrad.{name}")
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -247,8 +247,8 @@ _timed_direct = property(lambda op: partial(_timed_apply, op))
 
 
 def _timed_gradients(
-    node: Node, g: Any, wanted: Sequence[int], create_graph: bool
-) -> Iterator[tuple[Any, Any]]:
+    node: Node, g: Any, wanted: tuple[int, ...], create_graph: bool
+) -> Iterable[tuple[Any, Any]]:
     if not _here.profiles:
         return _gradients(node, g, wanted, create_graph)
     inside = _here.profiles[-1].events
@@ -259,11 +259,11 @@ def _timed_gradients(
     event.shape, g = np.shape(g), _array(g)
     partials = _arrays([partial for _, partial in pairs])
     if all(np.may_share_memory(partial, g) for partial in partials):
-        return iter(pairs)  # handed on, as `add` does
+        return pairs  # handed on, as `add` does
     event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
     event.flops = _product_flops(node, wanted, inside[before + 1 :])
     event.flops = event.flops or max(array.size for array in [g, *partials])
-    return iter(pairs)
+    return pairs
 
 
 def _product_flops(node: Node, wanted: Sequence[int], inside: Sequence[Event]) -> int:

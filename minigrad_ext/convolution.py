@@ -10,7 +10,7 @@ pixel's position modulo the stride.
 """
 
 from collections.abc import Iterator
-from itertools import product, starmap
+from itertools import product
 from math import gcd
 from typing import Any, TypeAlias
 
@@ -69,12 +69,13 @@ class Convolution:
         turned = w.reshape(kh, kw, C_in, groups, C_out // groups).swapaxes(2, 4)
         dx = new_array(input_shape, g.dtype)
         axes = zip(input_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
-        for along_rows, along_columns in product(*starmap(residues, axes)):
-            pixels, taps, start, step = zip(along_rows, along_columns, strict=True)
-            weights = turned[taps]
+        rows, columns = (list(residues(*axis)) for axis in axes)
+        for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
+            weights = turned[u, v]
             weights = weights.reshape(*weights.shape[:3], groups * C_in)
+            start, step = zip(across_rows, across_columns, strict=True)
             window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
-            self._correlate(g, weights, None, dx[(slice(None), *pixels)], False, window)
+            self._correlate(g, weights, None, dx[:, i, j], False, window)
         return dx
 
     def conv2d_weight_grad(  # noqa: D102

@@ -181,7 +181,7 @@ cdef tap_offsets(const Window* window, const Walk* walk):
 
 
 cdef void pack(const float[:, :, :, :] w, Py_ssize_t groups, float* out) noexcept nogil:
-    """Write w (kh, kw, c, groups * o) as panels (groups, panel, kh * kw * c, columns of a panel)."""
+    """Write w (kh, kw, c, groups * o) as panels (group, panel, kh * kw * c, columns of a panel)."""
     cdef Py_ssize_t N = w.shape[3] // groups, group, first, columns, u, v, c, o
     for group in range(groups):
         first = 0

@@ -117,7 +117,7 @@ cdef void grads_tile(
 def relu_grad(
     const float[:, ::1] g, const float[:, ::1] out, float[:, ::1] masked, float[:, ::1] db
 ):
-    """masked = g where out > 0, else 0; set db[part] to its sum over an equal part of the pixels."""
+    """masked = g where out > 0, else 0; db[part] = its sum over an equal part of the pixels."""
     cdef Py_ssize_t P = g.shape[0], C = g.shape[1], parts = db.shape[0], part, tile, first, c
     cdef Py_ssize_t pixels = max(BYTES // (12 * C), 1), count = ceil_div(P, pixels)
     cdef int threads = threads_for(P * C)

@@ -158,7 +158,8 @@ def conv2d_grads(
 
     Together they take one pass over memory where apart they take several.
     """
-    window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    window: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    window["groups"] = groups
     g = g if out is None else relu_grad(g, out)
     return (
         conv2d_input_grad(g, w, input_shape=x.shape, **window) if needs[0] else None,

@@ -1,0 +1,20 @@
+"""The loops of a convolution by register tiles; see direct.pyx."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .geometry import Pair
+
+Array = NDArray[Any]
+
+# fmt: off
+AVAILABLE: bool
+
+def correlate(
+    x: Array, w: Array, b: Array | None, y: Array, *,
+    stride: Pair, start: Pair, step: Pair, groups: int, relu: bool,
+) -> None: ...
+def weight_grad(
+    g: Array, x: Array, parts: Array, *, stride: Pair, start: Pair, step: Pair, groups: int
+) -> None: ...

@@ -1,0 +1,13 @@
+"""Gradients of 1x1 convolutions; see pointwise.pyx."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# fmt: off
+def grads(
+    g: Array, out: Array | None, x: Array, turned: Array, dx: Array | None, dw: Array, db: Array
+) -> None: ...
+def relu_grad(g: Array, out: Array, masked: Array, db: Array) -> None: ...
