@@ -70,6 +70,8 @@ class Convolution:
         dx = new_array(input_shape, g.dtype)
         axes = zip(input_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
         rows, columns = (list(residues(*axis)) for axis in axes)
+        if len(rows) * len(columns) < stride[0] * stride[1]:
+            dx.fill(0)  # some pixels were never seen
         for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
             weights = turned[u, v]
             weights = weights.reshape(*weights.shape[:3], groups * C_in)
@@ -154,7 +156,7 @@ def forward_window(stride: Pair, padding: Padding, dilation: Pair, groups: int) 
 def residues(
     inputs: int, taps: int, stride: int, padding: Pair, dilation: int
 ) -> Iterator[tuple[slice, slice, int, int]]:
-    """Yield the input gradient along an axis as windows over g, one for each residue mod stride.
+    """Yield the input gradient along an axis as windows over g, for each residue that g reaches.
 
     Output o read input i through tap t where  o * stride - padding[0] + t * dilation = i.  For the
     inputs i = r + k * stride that is  o = k + (r + padding[0] - t * dilation) / stride:  the same
@@ -173,8 +175,6 @@ def residues(
             last = max(hits)
             backwards = slice(last, None, -(stride // common))
             yield pixels, backwards, reach[last] // stride, dilation // common
-        else:
-            yield pixels, slice(0), 0, 1
 
 
 def is_pointwise(w: Shape, window: dict[str, Any], x: Shape, y: Shape) -> bool:

@@ -89,9 +89,9 @@ def weight_grad(
     const float[:, :, :, ::1] g, const float[:, :, :, ::1] x, float[:, :, :, :, ::1] parts,
     *, stride, start, step, Py_ssize_t groups,
 ):
-    """parts[block] += what the images of this block add to the weight gradient, in their order."""
+    """parts[part] += what its share of all tiles adds to the weight gradient, in their order."""
     cdef Window window = make_window(x.shape, parts.shape + 1, g.shape, stride, start, step, groups)
-    cdef Py_ssize_t N = x.shape[0], blocks = parts.shape[0], block, n, tile, tiles
+    cdef Py_ssize_t N = x.shape[0], count = parts.shape[0], part, n, tile, tiles
     cdef int threads = threads_for_products(products(&window, N))
     if same_pixels(&window.rows) and same_pixels(&window.columns):
         one_long_row(&window, N)
@@ -106,13 +106,13 @@ def weight_grad(
     product.b_step, product.c_row, product.accumulate = width, g.shape[3], True
     cdef float[:, ::1] scratch = new_array((threads, walk.seen + padded), np.float32)
     tiles = N * walk.count
-    for block in prange(blocks, nogil=True, num_threads=threads, schedule="dynamic"):
-        for tile in range(tiles * block // blocks, tiles * (block + 1) // blocks):
+    for part in prange(count, nogil=True, num_threads=threads, schedule="dynamic"):
+        for tile in range(tiles * part // count, tiles * (part + 1) // count):
             n = tile // walk.count
             weight_grad_tile(
                 &window, &walk, product, tile % walk.count,
                 &x[0, 0, 0, 0] + n * image_size(&window), &g[n, 0, 0, 0], &taps[0],
-                &parts[block, 0, 0, 0, 0], &scratch[threadid(), 0],
+                &parts[part, 0, 0, 0, 0], &scratch[threadid(), 0],
             )
 
 
