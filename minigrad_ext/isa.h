@@ -13,7 +13,7 @@
 #define FOR_EACH_SIZE(DO)                                                           \
     FOR_EACH_ROWS(DO, 1) FOR_EACH_ROWS(DO, 2) FOR_EACH_ROWS(DO, 3) FOR_EACH_ROWS(DO, 4)
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(MINIGRAD_NO_VECTORS)  /* set to try the other case */
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
