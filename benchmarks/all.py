@@ -28,6 +28,7 @@ RUNS = {  # file: benchmark, its peers, its options
     "startup": ("startup", "torch", []),
     "memory": ("memory", "torch", []),
     "ops": ("ops", "torch", []),
+    "steps": ("steps", "", []),
     "breakdown": ("breakdown", "", []),
     "time_to_accuracy": ("time_to_accuracy", "torch", []),
 }
