@@ -48,7 +48,7 @@ def test_public_things_have_docstrings(module: object) -> None:
             assert thing.__doc__, name
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/adding-an-op.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/adding-an-op.md", "docs/kernels.md"])
 def test_what_is_printed_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = FENCE.findall((ROOT / page).read_text())
