@@ -25,7 +25,7 @@ from .geometry import Padding, Pair, Shape, conv_output_size
 Array: TypeAlias = NDArray[Any]
 Needs: TypeAlias = tuple[bool, bool, bool]
 
-# Weight gradients are summed in so many parts at most, each of so many pixels at least.
+# Weight gradients are summed in so many parts at most: one, and one more for each so many pixels.
 PARTS = 16
 PIXELS = 512
 

@@ -2,7 +2,7 @@
 
 With one channel in and one out to a group there are no matrices to multiply, and nothing to gather:
 a pixel of an NHWC image is a vector of channels as it lies. (With a depth multiplier there are, if
-narrow ones, and they are faster than loops: conv.pyx does it.)
+narrow ones, and they are faster than loops: direct.pyx and im2col.pyx do it.)
 """
 
 from cython cimport floating

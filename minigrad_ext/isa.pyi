@@ -1,3 +1,5 @@
+"""The instruction sets; see isa.pyx."""
+
 NAME: str
 
 def available() -> list[str]: ...
