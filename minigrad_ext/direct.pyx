@@ -63,26 +63,37 @@ def correlate(
         N = 1
     cdef Walk walk = make_walk(&window)
     cdef Py_ssize_t[::1] taps = tap_offsets(&window, &walk)
-    cdef float[::1] packed = new_array((groups * walk.panels * walk.taps * walk.K,), np.float32)
-    cdef float[::1] bias = new_array((groups * walk.panels,), np.float32)
-    pack(w, groups, &packed[0])
+    # One array for all of it: making one takes as long as 10,000 multiplications.
+    cdef Py_ssize_t weights = groups * walk.panels * walk.taps * walk.K
+    cdef Py_ssize_t size = weights + groups * walk.panels + threads * walk.seen
+    cdef float[::1] memory = new_array((size,), np.float32)
+    cdef float* packed = &memory[0]
+    cdef float* bias = packed + weights
+    cdef float* scratch = bias + groups * walk.panels
+    pack(w, groups, packed)
     cdef Product product = no_product()
     product.taps, product.K, product.offset = walk.taps, walk.K, &taps[0]
     product.a_row, product.a_step = window.columns.stride * walk.pixel, 1
-    product.B, product.c_row, product.relu = &packed[0], y_pixel, relu
+    product.B, product.c_row, product.relu = packed, y_pixel, relu
     product.ahead = walk.inside and walk.taps == 1 and walk.K > FEW_CHANNELS
     if b is not None:
-        pack(np.asarray(b)[None, None, None], groups, &bias[0])
-        product.bias = &bias[0]
+        pad_channels(&b[0], 1, groups, window.C_out, walk.panels, bias)
+        product.bias = bias
     cdef Py_ssize_t tiles = N * walk.count, tile
-    cdef float[:, ::1] scratch = new_array((threads, walk.seen), np.float32)
-    # Guided: runs of neighbouring tiles first, single ones at the end, so that no thread waits.
-    for tile in prange(tiles, nogil=True, num_threads=threads, schedule="guided"):
-        correlate_tile(
-            &window, &walk, product, tile % walk.count,
-            &x[0, 0, 0, 0] + tile // walk.count * image_size(&window),
-            &y[0, 0, 0, 0] + tile // walk.count * y_image, y_row, &scratch[threadid(), 0],
-        )
+    cdef const float* images = &x[0, 0, 0, 0]
+    cdef float* out = &y[0, 0, 0, 0]
+    with nogil:
+        if threads == 1:
+            for tile in range(tiles):
+                correlate_tile(&window, &walk, product, tile, images, out, y_image, y_row, scratch)
+        else:
+            # Guided: runs of neighbouring tiles first, single ones at the end, so that no thread
+            # waits.
+            for tile in prange(tiles, num_threads=threads, schedule="guided"):
+                correlate_tile(
+                    &window, &walk, product, tile, images, out, y_image, y_row,
+                    scratch + threadid() * walk.seen,
+                )
 
 
 def weight_grad(
@@ -173,11 +184,13 @@ cdef Walk make_walk(const Window* window) noexcept nogil:
 
 cdef tap_offsets(const Window* window, const Walk* walk):
     """Where each run of numbers of a window lies, from the first."""
-    rows = np.arange(window.rows.taps) * (window.rows.step * walk.pitch)
-    if walk.taps == window.rows.taps:
-        return rows
-    columns = np.arange(window.columns.taps) * (window.columns.step * walk.pixel)
-    return (rows[:, None] + columns).ravel()
+    offsets = new_array((walk.taps,), np.intp)
+    cdef Py_ssize_t[::1] offset = offsets
+    cdef Py_ssize_t across = walk.taps // window.rows.taps, tap
+    for tap in range(walk.taps):
+        offset[tap] = tap // across * window.rows.step * walk.pitch
+        offset[tap] += tap % across * window.columns.step * walk.pixel
+    return offsets
 
 
 cdef void pack(const float[:, :, :, :] w, Py_ssize_t groups, float* out) noexcept nogil:
@@ -190,12 +203,26 @@ cdef void pack(const float[:, :, :, :] w, Py_ssize_t groups, float* out) noexcep
             for u in range(w.shape[0]):
                 for v in range(w.shape[1]):
                     for c in range(w.shape[2]):
-                        for o in range(min(columns, N - first)):
-                            out[o] = w[u, v, c, group * N + first + o]
+                        copy_strided(
+                            &w[u, v, c, group * N + first], w.strides[3] // sizeof(float),
+                            min(columns, N - first), out,
+                        )
                         for o in range(N - first, columns):
                             out[o] = 0
                         out += columns
             first += columns
+
+
+cdef void copy_strided(
+    const float* from_, Py_ssize_t step, Py_ssize_t count, float* to
+) noexcept nogil:
+    """Copy numbers that lie `step` apart; a row that lies together in one go."""
+    cdef Py_ssize_t i
+    if step == 1:
+        memcpy(to, from_, count * sizeof(float))
+        return
+    for i in range(count):
+        to[i] = from_[i * step]
 
 
 cdef Py_ssize_t panel_vectors(Py_ssize_t columns) noexcept nogil:
@@ -243,10 +270,12 @@ cdef const float* see(
 
 cdef void correlate_tile(
     const Window* window, const Walk* walk, Product product, Py_ssize_t index, const float* x,
-    float* y, Py_ssize_t y_row, float* scratch,
+    float* y, Py_ssize_t y_image, Py_ssize_t y_row, float* scratch,
 ) noexcept nogil:
-    """y_tile = sum over t of  pixels[t] @ w[t],  + b, max with 0: for a tile of image x."""
-    cdef Tile tile = make_tile(window, walk, index)
+    """y_tile = sum over t of  pixels[t] @ w[t],  + b, max with 0; index counts in all images."""
+    cdef Tile tile = make_tile(window, walk, index % walk.count)
+    x += index // walk.count * image_size(window)
+    y += index // walk.count * y_image
     cdef Py_ssize_t N = window.C_out, group, first, vectors, i
     cdef const float* seen = see(window, walk, &tile, x, scratch)
     y += tile.i * y_row + tile.j * product.c_row

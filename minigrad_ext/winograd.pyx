@@ -47,9 +47,10 @@ gradients with such an element, are computed anew by direct.pyx.
 import numpy as np
 
 from cython.parallel cimport prange, threadid
+from libc.string cimport memcpy
 
 from .blas cimport threads_for_products
-from .direct cimport multiply, no_product, panel_vectors
+from .direct cimport copy_strided, multiply, no_product, panel_vectors
 from .isa cimport MOST_VECTORS, Expand, Product, kernels
 from .window cimport Window, ceil_div, even_part, make_window, products
 
@@ -102,9 +103,8 @@ def correlate(
     cdef float[::1] U = transform_weights(w, threads)
     cdef float[::1] bias = None
     if b is not None:
-        bias = new_array((padded(window.C_out),), np.float32)
-        bias[:window.C_out] = b
-        bias[window.C_out:] = 0
+        bias = zeros(window.C_out)
+        memcpy(&bias[0], &b[0], window.C_out * sizeof(float))
     cdef float[::1] outside = zeros(window.C_in)
     cdef Images inputs = images_of(x, INPUTS, window.rows.start, window.columns.start, &outside[0])
     # As many blocks for each thread.
@@ -124,9 +124,11 @@ def correlate(
             &U[0], NULL if bias is None else &bias[0], relu, &broken[0],
             &scratch[threadid(), 0], &scratch[threadid(), V_size],
         )
+    cdef Py_ssize_t n
     config = {"stride": stride, "start": start, "step": step, "groups": groups, "relu": relu}
-    for n in np.flatnonzero(broken):
-        direct.correlate(x[n:n + 1], w, b, y[n:n + 1], **config)
+    for n in range(x.shape[0]):
+        if broken[n]:
+            direct.correlate(x[n:n + 1], w, b, y[n:n + 1], **config)
 
 
 def weight_grad(
@@ -194,9 +196,7 @@ cdef Py_ssize_t apart(Py_ssize_t floats) noexcept nogil:
 
 
 cdef zeros(Py_ssize_t channels):
-    pixel = new_array((padded(channels),), np.float32)
-    pixel[:] = 0
-    return pixel
+    return np.zeros(padded(channels), np.float32)
 
 
 cdef Images images_of(
@@ -256,21 +256,30 @@ cdef transform_weights(const float[:, :, :, :] w, int threads):
         size += PRODUCTS * apart(C * panel_vectors(N - first) * kernels().lanes)
         first += panel_vectors(N - first) * kernels().lanes
     cdef float[::1] U = new_array((size,), np.float32)
-    for c in prange(C, nogil=True, num_threads=threads if C * N >= 4096 else 1):
-        transform_weights_of(w, c, &U[0])
+    with nogil:
+        if threads == 1 or C * N < 4096:
+            for c in range(C):
+                transform_weights_of(w, c, &U[0])
+        else:
+            for c in prange(C, num_threads=threads):
+                transform_weights_of(w, c, &U[0])
     return U
 
 
 cdef void transform_weights_of(const float[:, :, :, :] w, Py_ssize_t c, float* U) noexcept nogil:
-    cdef Py_ssize_t N = w.shape[3], first = 0, width, o, t
+    cdef Py_ssize_t N = w.shape[3], first = 0, width, columns, o, t
     cdef float taps[TAPS * TAPS][MOST_VECTORS * MOST_LANES]
     cdef const float* found[TAPS * TAPS]
     while first < N:
         width = panel_vectors(N - first) * kernels().lanes
+        columns = min(width, N - first)
         for t in range(TAPS * TAPS):
             found[t] = taps[t]
-            for o in range(width):
-                taps[t][o] = w[t // TAPS, t % TAPS, c, first + o] if first + o < N else 0
+            copy_strided(
+                &w[t // TAPS, t % TAPS, c, first], w.strides[3] // sizeof(float), columns, taps[t]
+            )
+            for o in range(columns, width):
+                taps[t][o] = 0
         kernels().expand_weights(found, 0, width, U + c * width, apart(w.shape[2] * width))
         U += PRODUCTS * apart(w.shape[2] * width)
         first += width
