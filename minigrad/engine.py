@@ -159,12 +159,14 @@ class Op(Declaration):
         """Compute, and record where a gradient may be wanted."""
         if len(inputs) != len(self.inputs) and not self.variadic:
             inputs, config = self.bind(inputs, config)
-        return self.apply(*inputs, **config) if config else self.direct(*inputs)
+        if config and not self.config:  # the body says what is wrong with it
+            return self.apply(*inputs, **config)
+        return self.direct(*inputs, **config)
 
     @cached_property
     def direct(self) -> Callable[..., Any]:
-        """The same for a call that gives every input by position, and nothing else."""
-        simple = not (self.variadic or self.residuals or self.config)
+        """The same for a call that gives every input by position."""
+        simple = not (self.variadic or self.residuals)
         return self.unrolled(Tensor) if simple else self.apply
 
     def apply(self, *inputs: Any, **config: Any) -> Any:

@@ -10,8 +10,10 @@ pixel's position modulo the stride.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from math import gcd
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,9 +50,15 @@ class Convolution:
         groups: int,
         relu: bool,
     ) -> Array:
-        output_size = map(conv_output_size, x.shape[1:3], w.shape[:2], stride, padding, dilation)
-        y = new_array((len(x), *output_size, w.shape[3]), x.dtype)
-        self._correlate(x, w, b, y, relu, forward_window(stride, padding, dilation, groups))
+        shape, window, loops = plan(
+            self.choose, x.dtype, x.shape, w.shape, stride, padding, dilation, groups
+        )
+        y = new_array(shape, x.dtype)
+        if y.size and x.size and w.size:
+            loops.correlate(x, w, b, y, relu=relu, **window)
+        else:  # there is nothing to multiply
+            seen = 0 if b is None else b
+            y[...] = np.maximum(seen, 0) if relu else seen
         return y
 
     def conv2d_input_grad(  # noqa: D102
@@ -77,7 +85,12 @@ class Convolution:
             weights = weights.reshape(*weights.shape[:3], groups * C_in)
             start, step = zip(across_rows, across_columns, strict=True)
             window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
-            self._correlate(g, weights, None, dx[:, i, j], False, window)
+            part = dx[:, i, j]
+            if part.size and g.size and weights.size:
+                loops = self.choose(g.dtype, part.shape, weights.shape, window)
+                loops.correlate(g, weights, None, part, relu=False, **window)
+            else:
+                part[...] = 0
         return dx
 
     def conv2d_weight_grad(  # noqa: D102
@@ -93,9 +106,10 @@ class Convolution:
     ) -> Array:
         parts = new_array((part_count(g), *weight_shape), g.dtype)
         parts[:] = 0
-        window = forward_window(stride, padding, dilation, groups)
         if g.size and x.size and parts.size:
-            loops = self.choose(g.dtype, g.shape, weight_shape, window)
+            _, window, loops = plan(
+                self.choose, x.dtype, x.shape, weight_shape, stride, padding, dilation, groups
+            )
             loops.weight_grad(g, x, parts, **window)
         return total(parts)
 
@@ -115,8 +129,10 @@ class Convolution:
         geometry: dict[str, Any] = {
             "stride": stride, "padding": padding, "dilation": dilation, "groups": groups
         }  # fmt: skip
-        window = forward_window(**geometry)
-        tiled = g.size and x.size and self.choose(g.dtype, g.shape, w.shape, window) is not im2col
+        _, window, loops = plan(
+            self.choose, x.dtype, x.shape, w.shape, stride, padding, dilation, groups
+        )
+        tiled = g.size and x.size and loops is not im2col
         if tiled and needs[1] and is_pointwise(w.shape, window, x.shape, g.shape):
             return pointwise_grads(g, x, w, out, needs)
         db = None
@@ -132,25 +148,30 @@ class Convolution:
             db if needs[2] else None,
         )
 
-    def _correlate(
-        self, x: Array, w: Array, b: Array | None, y: Array, relu: bool, window: dict[str, Any]
-    ) -> None:
-        """Let y be the windows of x times w, + b unless it is None, then max(y, 0) if relu."""
-        if y.size and x.size and w.size:
-            loops = self.choose(x.dtype, y.shape, w.shape, window)
-            loops.correlate(x, w, b, y, relu=relu, **window)
-        elif y.size:  # there is nothing to multiply
-            seen = 0 if b is None else b
-            y[...] = np.maximum(seen, 0) if relu else seen
-
 
 # ---------------------------------------------------------------------------------------- windows
 
 
-def forward_window(stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Any]:
-    """The window as the loops take it: output i reads input  i stride + start + tap step."""
+@lru_cache(maxsize=1024)
+def plan(
+    choose: Choice,
+    dtype: np.dtype[Any],
+    x: Shape,
+    w: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> tuple[Shape, dict[str, Any], ModuleType]:
+    """The shape of the output, the window as the loops take it, and which loops.
+
+    Output i reads input  i stride + start + tap step. Remembered, because it takes as long to find
+    out as a small convolution takes to compute.
+    """
+    y = x[0], *map(conv_output_size, x[1:3], w[:2], stride, padding, dilation), w[3]
     start = tuple([-before for before, _ in padding])
-    return {"stride": stride, "start": start, "step": dilation, "groups": groups}
+    window = {"stride": stride, "start": start, "step": dilation, "groups": groups}
+    return y, window, choose(dtype, y, w, window)
 
 
 def residues(

@@ -64,6 +64,8 @@ def correlate(
     cdef Walk walk = make_walk(&window)
     cdef Py_ssize_t[::1] taps = tap_offsets(&window, &walk)
     # One array for all of it: making one takes as long as 10,000 multiplications.
+    cdef Py_ssize_t tiles = N * walk.count, tile
+    threads = min(threads, <int> tiles)
     cdef Py_ssize_t weights = groups * walk.panels * walk.taps * walk.K
     cdef Py_ssize_t size = weights + groups * walk.panels + threads * walk.seen
     cdef float[::1] memory = new_array((size,), np.float32)
@@ -79,7 +81,6 @@ def correlate(
     if b is not None:
         pad_channels(&b[0], 1, groups, window.C_out, walk.panels, bias)
         product.bias = bias
-    cdef Py_ssize_t tiles = N * walk.count, tile
     cdef const float* images = &x[0, 0, 0, 0]
     cdef float* out = &y[0, 0, 0, 0]
     with nogil:

@@ -99,7 +99,7 @@ def correlate(
     """
     cdef Window window = make_window(x.shape, w.shape, y.shape, stride, start, step, groups)
     cdef Grid grid = make_grid(&window, x.shape[0])
-    cdef int threads = threads_for_products(products(&window, x.shape[0]))
+    cdef int threads = threads_for_products(grid.total * PRODUCTS * window.C_in * window.C_out)
     cdef float[::1] U = transform_weights(w, threads)
     cdef float[::1] bias = None
     if b is not None:

@@ -7,6 +7,8 @@ with the other two, and every order of derivative follows.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 import minigrad_ext as ext
@@ -130,6 +132,18 @@ def _geometry(name, kernel, stride, padding, dilation, groups):
             f"{name}: expected w of shape (kh, kw, C_in // groups, C_out), got one of "
             f"{len(kernel)} axes"
         )
+    if type(stride) is type(padding) is type(dilation) is type(groups) is int:
+        return _square_geometry(name, stride, padding, dilation, groups)
+    return _any_geometry(name, kernel, stride, padding, dilation, groups)
+
+
+@lru_cache(maxsize=256)
+def _square_geometry(name, stride, padding, dilation, groups):
+    """The same for both axes, as it is nearly always: remembered, because it is asked so often."""
+    return _any_geometry(name, None, stride, padding, dilation, groups)
+
+
+def _any_geometry(name, kernel, stride, padding, dilation, groups):
     stride, dilation = pair(name, "stride", stride), pair(name, "dilation", dilation)
     if isinstance(padding, str):
         padding = _named_padding(name, kernel, stride, padding, dilation)

@@ -35,7 +35,7 @@ class ConvNorm(Sequential):
         if residual is not None or norm.training or recording.get():
             return norm(conv(x), residual)
         scale, shift = norm.scale_and_shift()
-        return conv.convolve(x, conv.weight * scale, shift, norm.activation)
+        return conv.convolve(x, conv.weight.data * scale, shift, norm.activation)
 
 
 def conv_block(

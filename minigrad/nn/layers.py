@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 import minigrad.functional as F
+from minigrad.arrays import quietly
 from minigrad.engine import Tensor
 from minigrad.functional.convolution import pair
 from minigrad.nn import init
@@ -94,7 +95,11 @@ class Conv2d(Module):
         return self.convolve(x, self.weight, self.bias, self.activation)
 
     def convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation
+        self,
+        x: Tensor,
+        weight: Tensor | np.ndarray,
+        bias: Tensor | np.ndarray | None,
+        activation: Activation,
     ) -> Tensor:
         """Convolve in the layer's geometry by a weight and a bias that were made of its own."""
         return F.conv2d(
@@ -166,10 +171,12 @@ class BatchNorm2d(Module):
             activation=self.activation,
         )
 
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self) -> tuple[np.ndarray, np.ndarray]:
         """What evaluation does: `x * scale + shift`, both (channels,)."""
-        scale = self.weight / F.sqrt(self.running_var + self.eps)
-        return scale, self.bias - self.running_mean * scale
+        weight, bias = self.weight.data, self.bias.data
+        mean, variance = self.running_mean.data, self.running_var.data
+        scale = quietly(np.divide, weight, quietly(np.sqrt, variance + self.eps))
+        return scale, bias - mean * scale
 
     def extra_repr(self) -> str:
         """Sizes and configuration."""
