@@ -7,7 +7,9 @@ import numpy as np
 import minigrad_ext as ext
 from minigrad.engine import op
 from minigrad.functional.convolution import pair
+from minigrad.functional.elementwise import COMPILED_DTYPES
 from minigrad.functional.reductions import mean
+from minigrad.functional.shapes import reshape
 
 # `windows` holds kernel_size, stride, padding and ceil_mode, as `_windows` makes them.
 
@@ -99,7 +101,11 @@ def global_avg_pool2d(x):
     """The mean of each channel over all pixels: (N, H, W, C) -> (N, C) (Lin et al. 2013)."""
     if np.ndim(x) != 4:
         raise ValueError(f"global_avg_pool2d: expected x of shape (N, H, W, C), got {np.shape(x)}")
-    return mean(x, axis=(1, 2))
+    N, H, W, C = np.shape(x)
+    if H * W == 0 or x.dtype not in COMPILED_DTYPES:
+        return mean(x, axis=(1, 2))
+    windows = {"kernel_size": (H, W), "stride": (1, 1), "padding": (0, 0), "ceil_mode": False}
+    return reshape(_avg_pool2d(x, windows=windows, count_include_pad=True), shape=(N, C))
 
 
 def _windows(name, kernel_size, stride, padding, ceil_mode):
