@@ -23,6 +23,7 @@ with _waiting.briefly():
 
 __all__ = [
     "add",
+    "add_relu",
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm",
@@ -341,9 +342,13 @@ def matmul(a, b):
 @_kernel
 def add(x, y):
     x = check.array("add", "x", x)
-    y = check.array("add", "y", y, None, x)
-    check.shape("add", "y", y, x.shape, "that of x")
-    return _implementation().add(x, y)
+    return _implementation().add(x, check.like("add", "y", y, x))
+
+
+@_kernel
+def add_relu(x, y):
+    x = check.array("add_relu", "x", x)
+    return _implementation().add_relu(x, check.like("add_relu", "y", y, x))
 
 
 @_kernel

@@ -495,6 +495,11 @@ def add(x: Array, y: Array) -> Array:
     return np.asarray(x + y)
 
 
+def add_relu(x: Array, y: Array) -> Array:
+    """Return max(x + y, 0), for arrays of the same shape; NaN stays NaN."""
+    return np.asarray(np.maximum(x + y, 0))
+
+
 def relu(x: Array) -> Array:
     """Return max(x, 0); NaN stays NaN."""
     return np.asarray(np.maximum(x, 0))

@@ -208,6 +208,17 @@ relu.vjp(x=lambda g, out: relu_grad(g, out))
 
 
 @op
+def add_relu(x, y):
+    """max(x + y, 0) of two arrays of one shape, as `relu(x + y)`, in one pass over memory."""
+    if _has_kernels(x) and _has_kernels(y) and x.shape == y.shape and x.dtype == y.dtype:
+        return ext.add_relu(x, y)
+    return np.maximum(x + y, 0)
+
+
+add_relu.vjp(x=lambda g, out: relu_grad(g, out), y=lambda g, out: relu_grad(g, out))
+
+
+@op
 def relu_grad(dy, y):
     """The gradient that passes a ReLU with output y: 0 where y is 0, dy elsewhere."""
     return ext.relu_grad(dy, y) if _has_kernels(y) else np.where(y <= 0, 0, dy)

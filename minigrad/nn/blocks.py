@@ -12,6 +12,7 @@ from typing import Any
 
 import minigrad.functional as F
 from minigrad.engine import Tensor
+from minigrad.functional.elementwise import add_relu
 from minigrad.modes import recording
 from minigrad.nn.container import Sequential
 from minigrad.nn.layers import Activation, BatchNorm2d, Conv2d
@@ -32,10 +33,14 @@ class ConvNorm(Sequential):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """(N, H, W, in_channels) -> (N, OH, OW, out_channels), as is a residual to be added."""
         conv, norm = self.layers
-        if residual is not None or norm.training or recording.get():
+        if norm.training or recording.get():
             return norm(conv(x), residual)
         scale, shift = norm.scale_and_shift()
-        return conv.convolve(x, conv.weight.data * scale, shift, norm.activation)
+        activation = norm.activation if residual is None else None
+        y = conv.convolve(x, conv.weight.data * scale, shift, activation)
+        if residual is None:
+            return y
+        return add_relu(y, residual) if norm.activation == "relu" else y + residual
 
 
 def conv_block(

@@ -139,6 +139,8 @@ CASES = [
     Case("clip", F.clip, np.clip, (A, ROW - 1, COLUMN + 1), "tensors"),
     Case("where", lambda x, y: F.where(MASK, x, y), lambda x, y: np.where(MASK, x, y), (A, ROW)),
     Case("relu", F.relu, lambda x: np.maximum(x, 0), (A,)),
+    Case("add_relu", F.elementwise.add_relu, lambda x, y: np.maximum(x + y, 0), (A, B)),
+    Case("add_relu", F.elementwise.add_relu, lambda x, y: np.maximum(x + y, 0), (A, ROW), "row"),
     Case("relu_grad", F.elementwise.relu_grad, lambda d, y: d * (y > 0), (A, B)),
     Case(
         "leaky_relu",

@@ -70,6 +70,7 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
         "dropout": ({"x": x}, {"p": 0.25, "seed": 2**63 + 7}),
         "matmul": ({"a": numbers(N, 9, 13), "b": numbers(N, 13, 7)}, {}),
         "add": ({"x": x, "y": x[::-1].copy()}, {}),
+        "add_relu": ({"x": x, "y": x[::-1].copy()}, {}),
         "relu": ({"x": x}, {}),
         "relu_grad": ({"g": x[::-1].copy(), "out": x}, {}),
         "erf": ({"x": x}, {}),

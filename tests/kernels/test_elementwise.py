@@ -19,9 +19,10 @@ def numbers(shape, dtype, seed=0):
 def test_kernels_agree_with_twins(shape, dtype, agree):
     x, g = numbers(shape, dtype), numbers(shape, dtype, seed=1)
     y, dx, e = minigrad_ext.relu(x), minigrad_ext.relu_grad(g, x), minigrad_ext.erf(x)
-    total = minigrad_ext.add(x, g)
+    total, positive = minigrad_ext.add(x, g), minigrad_ext.add_relu(x, g)
     with minigrad_ext.kernels("reference"):
         agree(total, minigrad_ext.add(x, g))
+        agree(positive, minigrad_ext.add_relu(x, g))
         agree(y, minigrad_ext.relu(x))
         agree(dx, minigrad_ext.relu_grad(g, x))
         # within 2 units in the last place; the twin's erf of a double rounds once
@@ -36,6 +37,7 @@ def test_relu_by_hand(which, repeat, dtype):
     g[0] = np.nan  # where out <= 0 nothing of g passes, not even NaN
     with minigrad_ext.kernels(which):
         y, dx = minigrad_ext.relu(x), minigrad_ext.relu_grad(g, x)
+        np.testing.assert_array_equal(minigrad_ext.add_relu(x, np.zeros_like(x)), y)
     for value, out, grad in zip(x, y, dx, strict=True):
         assert np.array_equal(out, value if value > 0 or np.isnan(value) else 0, equal_nan=True)
         assert grad == (0 if value <= 0 else 3)  # a NaN in out lets g pass

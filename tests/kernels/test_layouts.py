@@ -20,8 +20,8 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 
 # Computed from one image or row alone: cutting the batch must not change a bit.
 CUTTABLE = [
-    "add", "avg_pool2d", "avg_pool2d_grad", "batch_norm", "conv2d", "conv2d_input_grad", "erf",
-    "max_pool2d", "max_pool2d_gather", "max_pool2d_grad", "relu", "relu_grad",
+    "add", "add_relu", "avg_pool2d", "avg_pool2d_grad", "batch_norm", "conv2d", "conv2d_input_grad",
+    "erf", "max_pool2d", "max_pool2d_gather", "max_pool2d_grad", "relu", "relu_grad",
     "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip
 PER_IMAGE = ["g", "index", "labels", "logits", "out", "residual", "x", "y"]
