@@ -304,12 +304,14 @@ cdef Product no_product() noexcept nogil:
 cdef void multiply(const Product* whole, Py_ssize_t rows, Py_ssize_t vectors) noexcept nogil:
     """C = A B by register tiles of equal heights, as high as there are registers."""
     cdef Product product = whole[0]
-    cdef Py_ssize_t parts = ceil_div(rows, kernels().rows[vectors - 1]), part, height
+    cdef Py_ssize_t parts = ceil_div(rows, kernels().rows[vectors - 1]), part, height, i
     for part in range(parts):
         height = (rows + part) // parts
         kernels().multiply[vectors - 1][height - 1](&product)
         product.A += height * product.a_row
         product.C += height * product.c_row
+        for i in range(product.soon.arrays):
+            product.soon.at[i] += height * product.soon.row[i]
 
 
 cdef void weight_grad_tile(

@@ -3,6 +3,11 @@ cdef extern from "kernels.h":
         MOST_ROWS
         MOST_VECTORS
 
+    ctypedef struct Soon:
+        int arrays
+        const float* at[4]
+        Py_ssize_t row[4]
+
     # What a tile computes; see tile.h.
     ctypedef struct Product:
         Py_ssize_t taps, K, columns
@@ -13,6 +18,7 @@ cdef extern from "kernels.h":
         Py_ssize_t a_row, a_step, b_step, c_row
         float* C
         bint accumulate, relu, ahead
+        Soon soon
 
     ctypedef void (*Multiply)(const Product*) noexcept nogil
 

@@ -7,6 +7,14 @@
 
 enum { MOST_ROWS = 14, MOST_VECTORS = 4, LINE = 16 /* floats of a cache line */ };
 
+/* Arrays that will be wanted soon: for each row of a product, so many floats of each. */
+enum { MOST_SOON = 4 };
+typedef struct {
+    int arrays;
+    const float *at[MOST_SOON];
+    Py_ssize_t row[MOST_SOON];
+} Soon;
+
 /* What a tile computes; see tile.h. C has `columns` columns, at most those of the tile's vectors;
  * B and the bias are as wide as the vectors, with anything beyond the columns. */
 typedef struct {
@@ -15,7 +23,8 @@ typedef struct {
     const float *A, *B, *bias;      /* bias: or NULL */
     Py_ssize_t a_row, a_step, b_step, c_row;
     float *C;
-    int accumulate, relu, ahead;    /* C += instead of C =; max(C, 0) at the end; prefetch */
+    int accumulate, relu, ahead;    /* C += instead of C =; max(C, 0) at the end; prefetch A */
+    Soon soon;                      /* prefetch this too */
 } Product;
 
 typedef void (*Multiply)(const Product *);

@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from .blas cimport threads_for_products
 from .direct cimport multiply, no_product, pack, panel_vectors
-from .isa cimport Product, kernels
+from .isa cimport Product, Soon, kernels
 from .parallel cimport threads_for
 from .window cimport ceil_div
 
@@ -104,6 +104,13 @@ cdef void grads_tile(
         column += vectors * kernels().lanes
     if dx == NULL:
         return
+    # Fetch the next tile meanwhile, also where dx is to be written: else memory rests during the
+    # products, and they wait for it afterwards.
+    want_soon(&back.soon, g + (first + pixels) * tiles.C_out, tiles.C_out)
+    want_soon(&back.soon, x + (first + pixels) * tiles.C_in, tiles.C_in)
+    want_soon(&back.soon, dx + (first + pixels) * tiles.C_in, tiles.C_in)
+    if out != NULL:
+        want_soon(&back.soon, out + pixels * tiles.C_out, tiles.C_out)
     column = 0
     while column < tiles.C_in:  # dx = g @ w.T
         vectors = panel_vectors(tiles.C_in - column)
@@ -112,6 +119,12 @@ cdef void grads_tile(
         multiply(&back, pixels, vectors)
         back.B += back.b_step * tiles.C_out
         column += back.b_step
+        back.soon.arrays = 0
+
+
+cdef void want_soon(Soon* soon, const float* at, Py_ssize_t row) noexcept nogil:
+    soon.at[soon.arrays], soon.row[soon.arrays] = at, row
+    soon.arrays += 1
 
 
 def relu_grad(

@@ -55,6 +55,9 @@ INLINE void NAME(multiply)(int rows, int vectors, const Product *p)
         for (Py_ssize_t k = 0; k < p->K; k += LINE)
             UNROLL for (int m = 0; m < rows; m++)
                 __builtin_prefetch(p->A + (m + rows) * p->a_row + k);
+    for (int i = 0; i < p->soon.arrays; i++)  /* into the L2 cache */
+        for (Py_ssize_t k = 0; k < rows * p->soon.row[i]; k += LINE)
+            __builtin_prefetch(p->soon.at[i] + k, 0, 2);
     for (Py_ssize_t t = 0; t < p->taps; t++) {
         const float *A = p->A + p->offset[t];
         for (Py_ssize_t k = 0; k < p->K; k++, A += p->a_step, B += p->b_step) {
