@@ -201,30 +201,40 @@ def max_pool2d(x, *, kernel_size, stride, padding, ceil_mode):
     op = "max_pool2d"
     x = check.array(op, "x", x, check.IMAGES)
     check.pool_windows(op, x.shape, kernel_size, stride, padding, ceil_mode)
-    check.indexable(op, x)
+    check.tap_numbers(op, kernel_size)
     return _implementation().max_pool2d(
         x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
     )
 
 
 @_kernel
-def max_pool2d_grad(g, index, *, input_shape):
+def max_pool2d_grad(g, index, *, input_shape, kernel_size, stride, padding, ceil_mode):
     op = "max_pool2d_grad"
     g = check.array(op, "g", g, check.WINDOWS)
-    index = check.indices(op, index)
     input_shape = check.sizes(op, "input_shape", input_shape, check.IMAGES)
-    check.shape(op, "index", index, g.shape, "that of g")
-    check.pooled(op, index, input_shape)
-    return _implementation().max_pool2d_grad(g, index, input_shape=input_shape)
+    windows = check.pool_windows(op, input_shape, kernel_size, stride, padding, ceil_mode)
+    check.shape(op, "g", g, windows, "the output's for this input_shape")
+    index = check.indices(op, index, kernel_size, windows)
+    return _implementation().max_pool2d_grad(
+        g,
+        index,
+        input_shape=input_shape,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+    )
 
 
 @_kernel
-def max_pool2d_gather(x, index):
+def max_pool2d_gather(x, index, *, kernel_size, stride, padding, ceil_mode):
     op = "max_pool2d_gather"
     x = check.array(op, "x", x, check.IMAGES)
-    index = check.indices(op, index)
-    check.pooled(op, index, x.shape)
-    return _implementation().max_pool2d_gather(x, index)
+    windows = check.pool_windows(op, x.shape, kernel_size, stride, padding, ceil_mode)
+    index = check.indices(op, index, kernel_size, windows)
+    return _implementation().max_pool2d_gather(
+        x, index, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode
+    )
 
 
 @_kernel

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from .geometry import Padding, Pair, Shape
 
 Array: TypeAlias = NDArray[Any]  # float32 or float64: the same one in all arrays of a call
-Index: TypeAlias = NDArray[np.int32]
+Index: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
 Labels: TypeAlias = NDArray[np.integer[Any]]
 
 # fmt: off
@@ -36,11 +36,13 @@ def conv2d_grads(g: Array, x: Array, w: Array, out: Array | None, *,
                  needs: tuple[bool, bool, bool], stride: Pair, padding: Padding, dilation: Pair,
                  groups: int) -> tuple[Array | None, Array | None, Array | None]: ...
 
-# Pooling: x (N, H, W, C), g and index (N, OH, OW, C); an index counts the pixels of its image.
+# Pooling: x (N, H, W, C), g and index (N, OH, OW, C); an index counts the taps of its window.
 def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
                ) -> tuple[Array, Index]: ...
-def max_pool2d_grad(g: Array, index: Index, *, input_shape: Shape) -> Array: ...
-def max_pool2d_gather(x: Array, index: Index) -> Array: ...
+def max_pool2d_grad(g: Array, index: Index, *, input_shape: Shape, kernel_size: Pair, stride: Pair,
+                    padding: Pair, ceil_mode: bool) -> Array: ...
+def max_pool2d_gather(x: Array, index: Index, *, kernel_size: Pair, stride: Pair, padding: Pair,
+                      ceil_mode: bool) -> Array: ...
 def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
                count_include_pad: bool) -> Array: ...
 def avg_pool2d_grad(g: Array, *, input_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair,

@@ -12,13 +12,13 @@ from typing import NoReturn, TypeAlias
 
 import numpy as np
 
-from .geometry import Padding, Pair, Shape, conv_output_size, pool_output_size
+from .geometry import Padding, Pair, Shape, conv_output_size, pool_output_size, tap_dtype
 
 Array: TypeAlias = np.ndarray  # float32 or float64: the same one in all arrays of a call
 Axes: TypeAlias = tuple[str, ...]
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
+INT64 = np.dtype(np.int64)
 LARGEST = 2**31 - 1  # of what an int32 index can hold, and of a stride: two multiply in Py_ssize_t
 
 IMAGES: Axes = ("N", "H", "W", "C")
@@ -173,17 +173,17 @@ def labels(op: str, a: Array, M: int, ignore_index: int) -> Array:
     return np.require(a, INT64, ["C", "ALIGNED", "ENSUREARRAY"])
 
 
-def indices(op: str, a: Array) -> Array:
+def indices(op: str, a: Array, kernel_size: Pair, expected: Shape) -> Array:
     """Return what `max_pool2d` gave as index; an implementation checks its values."""
-    if not isinstance(a, np.ndarray) or a.dtype.kind != "i" or a.dtype.itemsize != 4:
+    dtype = tap_dtype(kernel_size)
+    if not isinstance(a, np.ndarray) or a.dtype.newbyteorder("=") != dtype:
         raise TypeError(
-            f"{op}: index expects the int32 array that max_pool2d returned, got {_kind(a)}"
+            f"{op}: index expects the {dtype} array that max_pool2d returned, got {_kind(a)}"
         )
     if a.ndim != 4:
         _refuse_axes(op, "index", a, WINDOWS)
-    if type(a) is np.ndarray and a.dtype is INT32 and a.flags.carray:
-        return a
-    return np.require(a, INT32, ["C", "ALIGNED", "ENSUREARRAY"])
+    shape(op, "index", a, expected, "what max_pool2d returns for these images")
+    return np.require(a, dtype, ["C", "ALIGNED", "ENSUREARRAY"])
 
 
 def label_values(op: str, labels: Array, C: int, ignore_index: int) -> None:
@@ -196,14 +196,22 @@ def label_values(op: str, labels: Array, C: int, ignore_index: int) -> None:
         )
 
 
-def index_values(op: str, index: Array, count: int) -> None:
-    """Refuse an index that is none of the `count` pixels of an image."""
-    bad = index[(index < 0) | (index >= count)]
+def index_pixels(
+    op: str, index: Array, images: Shape, kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array, Array]:
+    """Return rows and columns of the pixels named; refuse an index that names none."""
+    _, OH, OW, _ = index.shape
+    u, v = np.divmod(index.astype(np.int64), kernel_size[1])
+    h = np.arange(OH).reshape(OH, 1, 1) * stride[0] - padding[0] + u
+    w = np.arange(OW).reshape(OW, 1) * stride[1] - padding[1] + v
+    bad = index[(u < 0) | (u >= kernel_size[0])]
+    bad = bad if bad.size else index[(h < 0) | (h >= images[1]) | (w < 0) | (w >= images[2])]
     if bad.size:
         raise ValueError(
-            f"{op}: index expects pixels from 0 to {count - 1}, got {bad[0]}; "
-            "pass the index that max_pool2d returned for images of this size"
+            f"{op}: index expects taps from 0 to {kernel_size[0] * kernel_size[1] - 1} that lie in "
+            f"the image, got {bad[0]}; pass the index that max_pool2d returned for these windows"
         )
+    return h, w
 
 
 def _kind(a: object) -> str:
@@ -310,21 +318,10 @@ def pool_windows(
     return N, OH, OW, C
 
 
-def pooled(op: str, index: Array, images: Shape) -> None:
-    """Refuse an index that does not have the images and channels of what it points into."""
-    if index.shape[0] != images[0] or index.shape[3] != images[3]:
-        raise ValueError(
-            f"{op}: index expects N = {images[0]} and C = {images[3]}, got shape {index.shape}; "
-            "pass the index that max_pool2d returned for these images"
-        )
-
-
-def indexable(op: str, x: Array) -> None:
-    """Refuse images with more pixels than an int32 index can count."""
-    if x.shape[1] * x.shape[2] > LARGEST:
-        raise ValueError(
-            f"{op}: x expects at most {LARGEST} pixels in an image, got shape {x.shape}"
-        )
+def tap_numbers(op: str, kernel_size: Pair) -> None:
+    """Refuse a window with more taps than an int32 index can count."""
+    if kernel_size[0] * kernel_size[1] > LARGEST:
+        raise ValueError(f"{op}: kernel_size expects at most {LARGEST} taps, got {kernel_size}")
 
 
 # ---------------------------------------------------------------------------------------- dropout

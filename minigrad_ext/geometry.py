@@ -1,6 +1,8 @@
-"""How many windows fit along one axis: the only place that knows PyTorch's rounding rules."""
+"""How many windows fit along one axis, by PyTorch's rounding rules, and how their taps count."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 Pair: TypeAlias = tuple[int, int]  # rows, columns
 Padding: TypeAlias = tuple[Pair, Pair]  # ((top, bottom), (left, right))
@@ -22,3 +24,8 @@ def pool_output_size(size: int, kernel: int, stride: int, padding: int, ceil_mod
         return spare // stride + 1
     last = -(-spare // stride)
     return last if last * stride >= size + padding else last + 1
+
+
+def tap_dtype(kernel_size: Pair) -> np.dtype[Any]:
+    """Return the smallest integers that number the taps of a max pooling's window."""
+    return np.dtype(np.uint8 if kernel_size[0] * kernel_size[1] <= 256 else np.int32)

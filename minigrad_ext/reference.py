@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import Array, index_values, label_values
-from .geometry import Padding, Pair, Shape, conv_output_size, pool_output_size
+from ._checks import Array, index_pixels, label_values
+from .geometry import Padding, Pair, Shape, conv_output_size, pool_output_size, tap_dtype
 
 # ------------------------------------------------------------------------- windows and padding
 
@@ -185,50 +185,65 @@ def _pool_windows(
 
 def max_pool2d(
     x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool
-) -> tuple[Array, NDArray[np.int32]]:
-    """Return the largest number in each window, and the pixel where it was found.
+) -> tuple[Array, Array]:
+    """Return the largest number in each window, and the tap that found it.
 
-        y[n,i,j,c] = max over u,v of x[n,h,w,c],    index[n,i,j,c] = h * W + w of that maximum
+        y[n,i,j,c] = max over u,v of x[n,h,w,c],    index[n,i,j,c] = u * kw + v of that maximum
 
-    x is (N, H, W, C), y and index (N, OH, OW, C). The first of equals wins, and the first NaN wins
-    over every number. With ceil_mode, the last window may hang over the far edge.
+    x is (N, H, W, C), y and index (N, OH, OW, C); index is uint8, int32 for a window of more than
+    256 taps. The first of equals wins, and the first NaN wins over every number. With ceil_mode,
+    the last window may hang over the far edge.
     """
     N, H, W, C = x.shape
     output_size, margins = _pool_windows(x.shape, kernel_size, stride, padding, ceil_mode)
-    padded = _pad(x, margins)
-    pixels = _pad(np.arange(H * W, dtype=np.int32).reshape(1, H, W, 1), margins, -1)
+    padded, inside = _pad(x, margins), _pad(np.ones((1, H, W, 1)), margins) > 0
     y = np.full((N, *output_size, C), -np.inf, x.dtype)
     index = np.full(y.shape, -1, np.int32)
-    for _, _, seen in _taps(kernel_size, stride, (1, 1), output_size):
-        value, pixel = padded[seen], pixels[seen]
+    for u, v, seen in _taps(kernel_size, stride, (1, 1), output_size):
+        value = padded[seen]
         better = (index < 0) | (value > y) | (np.isnan(value) & ~np.isnan(y))
-        better &= pixel >= 0
-        y, index = np.where(better, value, y), np.where(better, pixel, index)
-    return y, index
+        better &= inside[seen]
+        y, index = np.where(better, value, y), np.where(better, u * kernel_size[1] + v, index)
+    return y, index.astype(tap_dtype(kernel_size))
 
 
-def max_pool2d_grad(g: Array, index: NDArray[np.int32], *, input_shape: Shape) -> Array:
+def max_pool2d_grad(
+    g: Array,
+    index: Array,
+    *,
+    input_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,  # noqa: ARG001 - the index has as many windows
+) -> Array:
     """Return the gradient of a max pooling's input from g, that of its output.
 
-    dx[n,h,w,c] += g[n,i,j,c]    where index[n,i,j,c] = h * W + w
+    dx[n,h,w,c] += g[n,i,j,c]    for all i,j, with u * kw + v = index[n,i,j,c]
     """
-    N, H, W, C = input_shape
-    index_values("max_pool2d_grad", index, H * W)
-    dx = np.zeros((N, H * W, C), g.dtype)
-    image, channel = np.arange(N).reshape(N, 1, 1, 1), np.arange(C)
-    np.add.at(dx, (image, index, channel), g)
-    return dx.reshape(input_shape)
+    h, w = index_pixels("max_pool2d_grad", index, input_shape, kernel_size, stride, padding)
+    dx = np.zeros(input_shape, g.dtype)
+    image, channel = np.arange(len(dx)).reshape(-1, 1, 1, 1), np.arange(dx.shape[3])
+    np.add.at(dx, (image, h, w, channel), g)
+    return dx
 
 
-def max_pool2d_gather(x: Array, index: NDArray[np.int32]) -> Array:
+def max_pool2d_gather(
+    x: Array,
+    index: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,  # noqa: ARG001 - as above
+) -> Array:
     """Look up the pixels that an index names: the adjoint of `max_pool2d_grad`.
 
-    y[n,i,j,c] = x[n,h,w,c]    where index[n,i,j,c] = h * W + w
+    y[n,i,j,c] = x[n,h,w,c]    with u * kw + v = index[n,i,j,c]
     """
-    N, H, W, C = x.shape
-    index_values("max_pool2d_gather", index, H * W)
-    image, channel = np.arange(N).reshape(N, 1, 1, 1), np.arange(C)
-    return np.asarray(x.reshape(N, H * W, C)[image, index, channel])
+    h, w = index_pixels("max_pool2d_gather", index, x.shape, kernel_size, stride, padding)
+    image, channel = np.arange(len(x)).reshape(-1, 1, 1, 1), np.arange(x.shape[3])
+    return np.asarray(x[image, h, w, channel])
 
 
 def _divisors(

@@ -16,29 +16,37 @@ from minigrad.functional.shapes import reshape
 
 @op(residuals=("index",))
 def _max_pool2d(x, *, windows):
-    # `index` is where in its image each maximum was found
+    # `index` is the tap of its window that found each maximum
     return ext.max_pool2d(x, **windows)
 
 
-_max_pool2d.vjp(x=lambda g, x_shape, index: _put_back(g, index=index, input_shape=x_shape))
+_max_pool2d.vjp(
+    x=lambda g, x_shape, index, windows: _put_back(
+        g, index=index, input_shape=x_shape, windows=windows
+    )
+)
 
 
 @op
-def _put_back(dy, *, index, input_shape):
-    # each number added to the place in the image that it was taken from
-    return ext.max_pool2d_grad(dy, index, input_shape=input_shape)
+def _put_back(dy, *, index, input_shape, windows):
+    # each number added to the pixel that its window took it from
+    return ext.max_pool2d_grad(dy, index, input_shape=input_shape, **windows)
 
 
-_put_back.vjp(dy=lambda g, index: _take(g, index=index))
+_put_back.vjp(dy=lambda g, index, windows: _take(g, index=index, windows=windows))
 
 
 @op
-def _take(x, *, index):
-    # the number at each of these places in the image
-    return ext.max_pool2d_gather(x, index)
+def _take(x, *, index, windows):
+    # the number at the pixel that each window's index names
+    return ext.max_pool2d_gather(x, index, **windows)
 
 
-_take.vjp(x=lambda g, x_shape, index: _put_back(g, index=index, input_shape=x_shape))
+_take.vjp(
+    x=lambda g, x_shape, index, windows: _put_back(
+        g, index=index, input_shape=x_shape, windows=windows
+    )
+)
 
 
 def max_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False):

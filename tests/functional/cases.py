@@ -447,17 +447,24 @@ CASES = [
         "max_pool2d_grad",
         lambda g: F.pooling._put_back(
             g,
-            index=np.array([[3, 3], [0, 1]], np.int32).reshape(1, 2, 2, 1),
-            input_shape=(1, 2, 2, 1),
+            index=np.array([[3, 2], [0, 1]], np.uint8).reshape(1, 2, 2, 1),
+            input_shape=(1, 3, 3, 1),
+            windows=F.pooling._windows("max_pool2d", 2, 1, 0, False),
         ),
-        lambda g: np.array([g.flat[2], g.flat[3], 0, g.flat[0] + g.flat[1]]).reshape(1, 2, 2, 1),
+        lambda g: np.array([0, 0, 0, g.flat[2], g.flat[0] + g.flat[1], g.flat[3], 0, 0, 0]).reshape(
+            1, 3, 3, 1
+        ),
         (normal(1, 2, 2, 1),),
     ),
     Case(
         "max_pool2d_gather",
-        lambda x: F.pooling._take(x, index=np.array([3, 0], np.int32).reshape(1, 1, 2, 1)),
-        lambda x: np.array([x.flat[3], x.flat[0]]).reshape(1, 1, 2, 1),
-        (normal(1, 2, 2, 1),),
+        lambda x: F.pooling._take(
+            x,
+            index=np.array([3, 0], np.uint8).reshape(1, 1, 2, 1),
+            windows=F.pooling._windows("max_pool2d", 2, 1, 0, False),
+        ),
+        lambda x: np.array([x.flat[4], x.flat[1]]).reshape(1, 1, 2, 1),
+        (normal(1, 2, 3, 1),),
     ),
     Case(
         "avg_pool2d",

@@ -21,6 +21,9 @@ GEOMETRIES = {
     "one_pixel": (1, 1, 3, (1, 1), (1, 1), (0, 0)),
     "one_row": (1, 12, 1, (1, 3), (1, 2), (0, 1)),
     "one_pixel_padded": (1, 1, 2, (2, 2), (1, 1), (1, 1)),
+    "channels_in_blocks": (5, 4, 130, (3, 2), (2, 2), (1, 0)),
+    "256_taps": (18, 17, 2, (16, 16), (1, 2), (8, 7)),
+    "257_taps": (3, 258, 2, (1, 257), (2, 1), (0, 3)),
 }
 # With ceil_mode these hang over the edge, or would start beyond it and are dropped.
 CASES = {
@@ -51,6 +54,13 @@ def reference(kernel, *arrays, **config):
         return getattr(minigrad_ext, kernel)(*arrays, **config)
 
 
+def pixels(index, x, config):
+    """The pixels that the taps saw, counted as PyTorch counts them."""
+    place = np.arange(x[0, :, :, 0].size, dtype=x.dtype).reshape(1, *x.shape[1:3], 1)
+    numbered = np.ascontiguousarray(np.broadcast_to(place, x.shape))
+    return reference("max_pool2d_gather", numbered, index, **config).astype(np.int64)
+
+
 def channels_first(torch, a):
     return torch.from_numpy(a).permute(0, 3, 1, 2)
 
@@ -68,11 +78,11 @@ def test_max_twin_agrees_with_torch(case, agree, sixteenths):
     )
     y, index = reference("max_pool2d", x, **config)
     agree(y, ty.detach().permute(0, 2, 3, 1).numpy())
-    agree(index, t_index.permute(0, 2, 3, 1).numpy().astype(np.int32))
+    agree(pixels(index, x, config), t_index.permute(0, 2, 3, 1).numpy())
     g = sixteenths(*y.shape, dtype=np.float64)
     ty.backward(channels_first(torch, g))
-    agree(reference("max_pool2d_grad", g, index, input_shape=x.shape), tx.grad.numpy())
-    agree(reference("max_pool2d_gather", x, index), y)
+    agree(reference("max_pool2d_grad", g, index, input_shape=x.shape, **config), tx.grad.numpy())
+    agree(reference("max_pool2d_gather", x, index, **config), y)
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
@@ -96,13 +106,16 @@ def test_twin_by_hand():
     config = {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "ceil_mode": True}
     y, index = reference("max_pool2d", x, **config)
     assert y.squeeze().tolist() == [[5, 3], [7, 9]]
-    assert index.squeeze().tolist() == [[1, 5], [6, 8]]
+    assert index.squeeze().tolist() == [[1, 2], [0, 0]]
     average = reference("avg_pool2d", x, **config, count_include_pad=True)
     assert average.squeeze().tolist() == [[3.75, 2.5], [3.5, 9]]
     g = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 2, 2, 1)
-    twice = np.array([1, 1, 6, 8], np.int32).reshape(1, 2, 2, 1)
-    dx = reference("max_pool2d_grad", g, twice, input_shape=x.shape)
-    assert dx.ravel().tolist() == [0, 3, 0, 0, 0, 0, 3, 0, 4]
+    dx = reference("max_pool2d_grad", g, index, input_shape=x.shape, **config)
+    assert dx.ravel().tolist() == [0, 1, 0, 0, 0, 2, 3, 0, 4]
+    overlapping = config | {"stride": (1, 1), "ceil_mode": False}
+    index = np.array([3, 2, 1, 0], np.uint8).reshape(1, 2, 2, 1)  # the middle, four times
+    dx = reference("max_pool2d_grad", g, index, input_shape=x.shape, **overlapping)
+    assert dx.ravel().tolist() == [0, 0, 0, 0, 10, 0, 0, 0, 0]
 
 
 # ---------------------------------------------------------------------------- the compiled kernels
@@ -113,9 +126,9 @@ def test_max_is_exact(case, dtype, agree, sixteenths):
     y, index = minigrad_ext.max_pool2d(x, **config)
     agree((y, index), reference("max_pool2d", x, **config))
     g = sixteenths(*y.shape, dtype=dtype)
-    got = minigrad_ext.max_pool2d_grad(g, index, input_shape=x.shape)
-    agree(got, reference("max_pool2d_grad", g, index, input_shape=x.shape))
-    agree(minigrad_ext.max_pool2d_gather(x, index), y)
+    got = minigrad_ext.max_pool2d_grad(g, index, input_shape=x.shape, **config)
+    agree(got, reference("max_pool2d_grad", g, index, input_shape=x.shape, **config))
+    agree(minigrad_ext.max_pool2d_gather(x, index, **config), y)
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False], ids=["with_padding", "without"])
@@ -161,7 +174,7 @@ def test_padding_never_wins_the_maximum(dtype):
     config = {"kernel_size": (3, 3), "stride": (2, 2), "padding": (1, 1), "ceil_mode": False}
     y, index = minigrad_ext.max_pool2d(x, **config)
     assert (y == -7).all()
-    assert index[0, :, :, 0].tolist() == [[0, 1], [3, 4]]
+    assert index[0, :, :, 0].tolist() == [[4, 3], [1, 0]]
 
 
 def test_subnormal_numbers_are_kept(dtype):
@@ -174,17 +187,22 @@ def test_subnormal_numbers_are_kept(dtype):
     np.testing.assert_array_equal(minigrad_ext.avg_pool2d(x, **one, count_include_pad=True), x)
 
 
+@pytest.mark.parametrize(
+    ("kernel_size", "bad"),
+    [((2, 2), bad) for bad in (2, 4, 255)]
+    + [((2, 129), bad) for bad in (-1, -(2**31), 2**31 - 1, 258, 129)],
+)
 @pytest.mark.parametrize("which", ["blas", "reference"])
-@pytest.mark.parametrize("bad", [-1, 9, -(2**31), 2**31 - 1])
 @pytest.mark.parametrize("N", [2, 500], ids=["one_thread", "threads"])
-def test_index_outside_the_image_is_refused(N, bad, which, threads):
+def test_index_of_no_pixel_is_refused(N, kernel_size, bad, which, threads):
     threads(2)
-    x = np.ones((N, 3, 3, 40), np.float32)
-    index = np.zeros((N, 2, 2, 40), np.int32)
-    index[0, 1, 0, 39] = bad  # not in the last image, which another thread takes
-    expected = f"index expects pixels from 0 to 8, got {bad}"
+    config = {"kernel_size": kernel_size, "stride": (2, 1), "padding": (0, 0), "ceil_mode": True}
+    x = np.ones((N, 3, kernel_size[1], 70), np.float32)
+    y, index = minigrad_ext.max_pool2d(x, **config)  # the second window hangs over by a row
+    index[0, -1, 0, 69] = bad  # not in the last image, which another thread takes
+    expected = f"index expects taps .* got {bad};"
     with minigrad_ext.kernels(which):
         with pytest.raises(ValueError, match=f"max_pool2d_grad: {expected}"):
-            minigrad_ext.max_pool2d_grad(x[:, :2, :2], index, input_shape=x.shape)
+            minigrad_ext.max_pool2d_grad(y, index, input_shape=x.shape, **config)
         with pytest.raises(ValueError, match=f"max_pool2d_gather: {expected}"):
-            minigrad_ext.max_pool2d_gather(x, index)
+            minigrad_ext.max_pool2d_gather(x, index, **config)
