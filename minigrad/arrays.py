@@ -90,17 +90,19 @@ def unbroadcast(g: Any, shape: tuple[int, ...], name: str) -> Any:
 
 def plus(x: Any, y: Any) -> Any:
     """The sum; large arrays are added by all threads, in memory that was used before."""
-    if (
-        type(x) is np.ndarray is type(y)
-        and x.size >= LARGE
-        and x.shape == y.shape
-        and x.dtype == y.dtype
-        and x.dtype in (np.float32, np.float64)
-        and x.flags.c_contiguous
-        and y.flags.c_contiguous
-    ):
+    if is_large(x) and is_large(y) and x.shape == y.shape and x.dtype == y.dtype:
         return ext.add(x, y)
     return x + y
+
+
+def is_large(x: Any) -> bool:
+    """Whether it is an array that a kernel takes as it is, and large enough to be worth it."""
+    return (
+        type(x) is np.ndarray
+        and x.size >= LARGE
+        and x.dtype in (np.float32, np.float64)
+        and x.flags.c_contiguous
+    )
 
 
 def check_finite(array: Any, name: str, inputs: Any = ()) -> None:

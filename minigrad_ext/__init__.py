@@ -30,6 +30,7 @@ __all__ = [
     "batch_norm_input_grad",
     "batch_norm_statistics",
     "batch_norm_sums",
+    "channel_sums",
     "config",
     "conv2d",
     "conv2d_grads",
@@ -69,6 +70,7 @@ def _convolving(choose):
         conv2d_input_grad=loops.conv2d_input_grad,
         conv2d_weight_grad=loops.conv2d_weight_grad,
         conv2d_grads=loops.conv2d_grads,
+        channel_sums=convolution.channel_sums,
     )
 
 
@@ -191,6 +193,11 @@ def conv2d_grads(g, x, w, out, *, needs, stride, padding, dilation, groups):
         dilation=dilation,
         groups=groups,
     )
+
+
+@_kernel
+def channel_sums(g):
+    return _implementation().channel_sums(check.pixels("channel_sums", "g", g))
 
 
 # ----------------------------------------------------------------------------------------- pooling

@@ -35,6 +35,7 @@ def conv2d_weight_grad(g: Array, x: Array, *, weight_shape: Shape, stride: Pair,
 def conv2d_grads(g: Array, x: Array, w: Array, out: Array | None, *,
                  needs: tuple[bool, bool, bool], stride: Pair, padding: Padding, dilation: Pair,
                  groups: int) -> tuple[Array | None, Array | None, Array | None]: ...
+def channel_sums(g: Array) -> Array: ...
 
 # Pooling: x (N, H, W, C), g and index (N, OH, OW, C); an index counts the taps of its window.
 def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,

@@ -12,7 +12,7 @@ pixel's position modulo the stride.
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -141,7 +141,7 @@ class Convolution:
         elif out is not None:
             g = elementwise.relu_grad(g, out)
         if needs[2] and db is None:
-            db = np.add.reduce(g, axis=(0, 1, 2))
+            db = channel_sums(g)
         return (
             self.conv2d_input_grad(g, w, input_shape=x.shape, **geometry) if needs[0] else None,
             self.conv2d_weight_grad(g, x, weight_shape=w.shape, **geometry) if needs[1] else None,
@@ -244,3 +244,13 @@ def relu_grad_and_sums(g: Array, out: Array) -> tuple[Array, Array]:
     pixels = (-1, g.shape[3])
     pointwise.relu_grad(g.reshape(pixels), out.reshape(pixels), masked.reshape(pixels), sums)
     return masked, total(sums)
+
+
+def channel_sums(g: Array) -> Array:
+    """The sums over all axes but the last."""
+    rows = g.reshape(prod(g.shape[:-1]), g.shape[-1])
+    if g.dtype != np.float32 or not g.size or not pointwise.AVAILABLE:
+        return np.add.reduce(rows, axis=0)
+    sums = new_array((min(PARTS, 1 + len(rows) // PIXELS), g.shape[-1]), g.dtype)
+    pointwise.relu_grad(rows, None, None, sums)
+    return total(sums)

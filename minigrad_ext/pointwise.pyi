@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+AVAILABLE: bool
+
 # fmt: off
 def grads(
     g: Array, out: Array | None, x: Array, turned: Array, dx: Array | None, dw: Array, db: Array
 ) -> None: ...
-def relu_grad(g: Array, out: Array, masked: Array, db: Array) -> None: ...
+def relu_grad(g: Array, out: Array | None, masked: Array | None, db: Array) -> None: ...

@@ -23,6 +23,8 @@ from .window cimport ceil_div
 
 from .allocator import new_array
 
+AVAILABLE = kernels().lanes > 0
+
 cdef enum:
     BYTES = 256 * 1024  # that a tile has of all arrays together, about
 
@@ -130,18 +132,27 @@ cdef void want_soon(Soon* soon, const float* at, Py_ssize_t row) noexcept nogil:
 def relu_grad(
     const float[:, ::1] g, const float[:, ::1] out, float[:, ::1] masked, float[:, ::1] db
 ):
-    """masked = g where out > 0, else 0; db[part] = its sum over an equal part of the pixels."""
+    """masked = g where out > 0, else 0; db[part] = its sum over an equal part of the pixels.
+
+    Without out there is no mask; then masked may be None, too, and sums are all that is computed.
+    """
     cdef Py_ssize_t P = g.shape[0], C = g.shape[1], parts = db.shape[0], part, tile, first, c
     cdef Py_ssize_t pixels = max(BYTES // (12 * C), 1), count = ceil_div(P, pixels)
     cdef int threads = threads_for(P * C)
     cdef float[:, ::1] sums = new_array((threads, C), np.float32)
+    cdef const float* seen = NULL
+    cdef float* kept = NULL
+    if out is not None:
+        seen = &out[0, 0]
+    if masked is not None:
+        kept = &masked[0, 0]
     for part in prange(parts, nogil=True, num_threads=threads, schedule="dynamic"):
         memset(&db[part, 0], 0, C * sizeof(float))
         for tile in range(count * part // parts, count * (part + 1) // parts):
             first = tile * pixels
             kernels().relu_grad(
-                min(pixels, P - first), C, &g[first, 0], &out[first, 0], &masked[first, 0], C,
-                &sums[threadid(), 0],
+                min(pixels, P - first), C, &g[first, 0], seen + first * C if seen else NULL,
+                kept + first * C if kept else NULL, C, &sums[threadid(), 0],
             )
             for c in range(C):
                 db[part, c] += sums[threadid(), c]

@@ -168,6 +168,14 @@ def conv2d_grads(
     )
 
 
+def channel_sums(g: Array) -> Array:
+    """Return the sums over all axes but the last: the gradient of a bias from that of the output.
+
+    db[o] = sum over p of g[p,o]
+    """
+    return np.asarray(g.sum(axis=tuple(range(g.ndim - 1))))
+
+
 # --------------------------------------------------------------------------------------- pooling
 
 

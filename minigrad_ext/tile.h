@@ -95,7 +95,7 @@ FOR_EACH_SIZE(TILE)
 #undef TILE
 
 /* masked = g where out > 0, else 0 (a NaN in out lets it pass); sums = their sums over pixels.
- * There is no mask where out is NULL. Rows of masked are masked_row floats apart; those with room
+ * There is no mask where out is NULL, and no copy where masked is. Rows of masked are masked_row floats apart; those with room
  * for it are zero from the last channel to the next whole vector. */
 INLINE void NAME(relu_grad_columns)(
     int vectors, Py_ssize_t pixels, Py_ssize_t row, Py_ssize_t channels, const float *g,
@@ -110,7 +110,8 @@ INLINE void NAME(relu_grad_columns)(
                 V y = NAME(load)(out + p * row + c, channels - c);
                 grad = (V)((NAME(mask))grad & ~(y <= (V){0}));
             }
-            NAME(store)(masked + p * masked_row + c, grad, room - c);
+            if (masked)
+                NAME(store)(masked + p * masked_row + c, grad, room - c);
             sum[v] += grad;
         }
     UNROLL for (int v = 0; v < vectors; v++)
@@ -125,7 +126,7 @@ static void NAME(relu_grad)(
         Py_ssize_t vectors = (channels - c + LANES - 1) / LANES;
 #define COLUMNS(vectors)                                                                   \
     NAME(relu_grad_columns)(vectors, pixels, channels, channels - c, g + c,                \
-        out ? out + c : NULL, masked + c, masked_row, masked_row - c, sums + c)
+        out ? out + c : NULL, masked ? masked + c : NULL, masked_row, masked_row - c, sums + c)
         switch (vectors) {
         case 1: COLUMNS(1); break;
         case 2: COLUMNS(2); break;

@@ -53,6 +53,7 @@ def make_call(kernel: str, dtype: type, N: int) -> Call:
         "conv2d_grads": (
             {"g": conv_g, "x": x, "w": w, "out": abs(conv_g)}, conv | {"needs": (True, True, True)}
         ),
+        "channel_sums": ({"g": conv_g}, {}),
         "max_pool2d": ({"x": x}, pool),
         "max_pool2d_grad": ({"g": pool_g, "index": index}, pool | {"input_shape": x.shape}),
         "max_pool2d_gather": ({"x": x, "index": index}, pool),

@@ -158,6 +158,17 @@ def test_grads_together_are_exact(case, dtype, relu):
                 np.testing.assert_array_equal(one, other, strict=True)
 
 
+@pytest.mark.parametrize(
+    "shape", [(7, 5), (3, 1000, 100), (2, 60, 70, 20), (4, 0, 3), (9,)], ids=str
+)
+def test_channel_sums_are_exact(shape, dtype, sixteenths, threads):
+    g = sixteenths(*shape, dtype=dtype)
+    expected = g.sum(axis=tuple(range(g.ndim - 1)))
+    for n in 1, 3:
+        threads(n)
+        np.testing.assert_array_equal(minigrad_ext.channel_sums(g), expected, strict=True)
+
+
 @pytest.mark.usefixtures("exact")
 def test_nan_in_the_output_lets_the_gradient_pass_as_in_relu(sixteenths, dtype):
     shapes = (2, 9, 7, 64), (1, 1, 64, 33), (2, 9, 7, 33)
