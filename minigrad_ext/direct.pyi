@@ -1,20 +1,7 @@
 """The loops of a convolution by register tiles; see direct.pyx."""
 
-from typing import Any
+from .im2col import correlate as correlate
+from .im2col import weight_grad as weight_grad
 
-from numpy.typing import NDArray
-
-from .geometry import Pair
-
-Array = NDArray[Any]
-
-# fmt: off
+LANES: int  # floats to a vector; 0 if there are no kernels
 AVAILABLE: bool
-
-def correlate(
-    x: Array, w: Array, b: Array | None, y: Array, *,
-    stride: Pair, start: Pair, step: Pair, groups: int, relu: bool,
-) -> None: ...
-def weight_grad(
-    g: Array, x: Array, parts: Array, *, stride: Pair, start: Pair, step: Pair, groups: int
-) -> None: ...

@@ -28,7 +28,8 @@ cdef enum:
     # (Zen 4), where the processor sees by itself what comes next.
     FEW_CHANNELS = 64
 
-AVAILABLE = kernels().lanes > 0
+LANES = kernels().lanes
+AVAILABLE = LANES > 0
 
 
 # How the windows of a convolution are walked over.

@@ -1,20 +1,6 @@
 """The loops of a convolution by Winograd; see winograd.pyx."""
 
-from typing import Any
+from .im2col import correlate as correlate
+from .im2col import weight_grad as weight_grad
 
-from numpy.typing import NDArray
-
-from .geometry import Pair
-
-Array = NDArray[Any]
-
-# fmt: off
 AVAILABLE: bool
-
-def correlate(
-    x: Array, w: Array, b: Array | None, y: Array, *,
-    stride: Pair, start: Pair, step: Pair, groups: int, relu: bool,
-) -> None: ...
-def weight_grad(
-    g: Array, x: Array, parts: Array, *, stride: Pair, start: Pair, step: Pair, groups: int
-) -> None: ...
