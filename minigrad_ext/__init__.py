@@ -1,8 +1,8 @@
-# ruff: noqa: D103 - a kernel's docstring is its twin's in reference.py, where the formula is
+# ruff: noqa: D103 - a kernel's docstring is its twin's in reference/, where the formula is
 """The seam: everything that the compiled side may be asked, on arrays, never on Tensors.
 
 A kernel checks its arguments and hands them to the implementation that the dial selects. The types
-are in `__init__.pyi`, the formulas in `reference.py`. Images are NHWC, convolution weights HWIO,
+are in `__init__.pyi`, the formulas in `reference/`. Images are NHWC, convolution weights HWIO,
 arrays C-contiguous float32 or float64: others are copied into that form here, and nowhere else.
 """
 
@@ -14,7 +14,7 @@ from . import _checks as check
 from . import _waiting, reference
 
 with _waiting.briefly():
-    from . import choice, convolution, elementwise, loss, norm, pool
+    from . import avg_pool, choice, convolution, elementwise, loss, max_pool, norm
     from . import dropout as _dropout
     from . import matmul as _matmul
     from .allocator import empty_cache, new_array
@@ -57,7 +57,7 @@ __all__ = [
 # ---------------------------------------------------------------------------------------- the dial
 
 _compiled = {}
-for _module in (_dropout, elementwise, loss, _matmul, norm, pool):
+for _module in (avg_pool, _dropout, elementwise, loss, _matmul, max_pool, norm):
     _compiled |= vars(_module)
 
 

@@ -1,4 +1,4 @@
-"""Everything that the compiled side may be asked; what each kernel computes is in reference.py."""
+"""Everything that the compiled side may be asked; what each kernel computes is in reference/."""
 
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeAlias

@@ -33,7 +33,7 @@ PIXELS = 512
 
 
 class Convolution:
-    """The kernels, computed by the loops that `choose` returns; see reference.py."""
+    """The kernels, computed by the loops that `choose` returns; see reference/convolution.py."""
 
     def __init__(self, choose: Choice) -> None:
         self.choose = choose

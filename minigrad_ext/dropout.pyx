@@ -1,7 +1,7 @@
 """Dropout without a mask: each number's fate follows from the seed and its place.
 
 So backward finds again what forward drew, and it does not matter which thread asks for which
-block. What is drawn is in reference.py; 16 generators side by side fill vector registers.
+block. What is drawn is in reference/dropout.py; 16 generators side by side fill vector registers.
 """
 
 from cython cimport floating

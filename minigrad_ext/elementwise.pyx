@@ -1,4 +1,4 @@
-"""Sums, relu of them, its gradient, erf, on arrays of any shape; computed as in reference.py."""
+"""Sums, relu of them, its gradient, erf, on arrays of any shape; computed as in reference/."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy and its gradient, row by row; what they compute is in reference.py."""
+"""Softmax cross-entropy and its gradient, row by row; what they compute is in reference/loss.py."""
 
 import numpy as np
 

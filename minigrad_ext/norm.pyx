@@ -1,4 +1,4 @@
-"""Batch norm over pixels whose channels lie together; what it computes is in reference.py.
+"""Batch norm over pixels whose channels lie together; its twin is in reference/normalization.py.
 
 Pixels are taken a row at a time: as many as have about WIDTH numbers, with what belongs to a
 channel repeated below them. So the innermost loops are long and without a remainder, even where

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import minigrad_ext
-from minigrad_ext import reference
+from minigrad_ext.reference.dropout import splitmix64, xoshiro128
 
 
 def test_the_twin_draws_published_numbers():
     # from the authors' C programs, as the tests of other libraries have them
-    drawn = reference.splitmix64(1234567, np.arange(3)).tolist()
+    drawn = splitmix64(1234567, np.arange(3)).tolist()
     assert drawn == [6457827717110365317, 3203168211198807973, 9817491932198370423]
     state = np.array([[1], [2], [3], [4]], np.uint32)
-    drawn = np.concatenate(reference.xoshiro128(state, 5)).tolist()
+    drawn = np.concatenate(xoshiro128(state, 5)).tolist()
     assert drawn == [641, 1573767, 3222811527, 3517856514, 836907274]
 
 
