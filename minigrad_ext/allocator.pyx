@@ -53,7 +53,7 @@ cdef class Stretch:
 
     cdef Py_ssize_t start, size
     cdef bint free
-    cdef Py_ssize_t returned  # when, as a number of loans; 0 for what was cut off or joined
+    cdef Py_ssize_t returned  # counts all returns; 0 for what was cut off or joined
 
 
 @cython.final
@@ -81,7 +81,7 @@ cdef class Region:
 cdef list regions = []
 cdef Py_ssize_t lent_bytes = 0, touched_bytes = 0
 cdef Py_ssize_t highest = 0, highest_before = 0  # lent_bytes, in this period and in the last
-cdef Py_ssize_t borrowed = 0                     # how many stretches, ever
+cdef Py_ssize_t borrowed = 0, returned = 0       # how many stretches, ever
 
 
 @cython.final
@@ -190,10 +190,11 @@ cdef void join(Region region) noexcept:
 
 
 cdef void give_back(Stretch stretch) noexcept:
-    global lent_bytes
+    global lent_bytes, returned
+    returned += 1
     lent_bytes -= stretch.size
     stretch.free = True
-    stretch.returned = borrowed
+    stretch.returned = returned
     trim()
 
 

@@ -89,9 +89,7 @@ def correlate(
             for tile in range(tiles):
                 correlate_tile(&window, &walk, product, tile, images, out, y_image, y_row, scratch)
         else:
-            # Guided: runs of neighbouring tiles first, single ones at the end, so that no thread
-            # waits.
-            for tile in prange(tiles, num_threads=threads, schedule="static"):
+            for tile in prange(tiles, num_threads=threads):
                 correlate_tile(
                     &window, &walk, product, tile, images, out, y_image, y_row,
                     scratch + threadid() * walk.seen,
@@ -119,7 +117,7 @@ def weight_grad(
     product.b_step, product.c_row, product.accumulate = width, g.shape[3], True
     cdef float[:, ::1] scratch = new_array((threads, walk.seen + padded), np.float32)
     tiles = N * walk.count
-    for part in prange(count, nogil=True, num_threads=threads, schedule="static"):
+    for part in prange(count, nogil=True, num_threads=threads):
         for tile in range(tiles * part // count, tiles * (part + 1) // count):
             n = tile // walk.count
             weight_grad_tile(

@@ -75,9 +75,7 @@ def _correlate(
         bias = &b[0]
     cdef int threads = threads_for_products(products(&window, x.shape[0]))
     cdef floating[:, ::1] scratch = new_array((threads, tiling.scratch), f"f{sizeof(floating)}")
-    # Guided: runs of neighbouring tiles first, which are 10 % faster than single ones where memory
-    # is the limit (1x1, 32 -> 32 channels), and single ones at the end, so that no thread waits.
-    for tile in prange(tiles, nogil=True, num_threads=threads, schedule="static"):
+    for tile in prange(tiles, nogil=True, num_threads=threads):
         correlate_tile(
             &window, &tiling, tile % tiling.count, &x[tile // tiling.count, 0, 0, 0],
             &w[0, 0, 0, 0], bias, relu, &y[tile // tiling.count, 0, 0, 0], y_row, y_pixel,
@@ -98,7 +96,7 @@ def weight_grad(
     cdef Py_ssize_t N = x.shape[0], blocks = parts.shape[0], block, n, tile
     cdef int threads = threads_for_products(products(&window, N))
     cdef floating[:, ::1] scratch = new_array((threads, tiling.scratch), f"f{sizeof(floating)}")
-    for block in prange(blocks, nogil=True, num_threads=threads, schedule="static"):
+    for block in prange(blocks, nogil=True, num_threads=threads):
         for n in range(N * block // blocks, N * (block + 1) // blocks):
             for tile in range(tiling.count):
                 weight_grad_tile(

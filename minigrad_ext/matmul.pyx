@@ -75,7 +75,7 @@ def multiply(
     cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
     cdef Py_ssize_t tiles = c.shape[0] * down * across, tile, k, i, j
     cdef int threads = threads_for_products(c.shape[0] * M * N * K)
-    for tile in prange(tiles, nogil=True, num_threads=threads, schedule="static"):
+    for tile in prange(tiles, nogil=True, num_threads=threads):
         k = tile // (down * across)
         i = tile // across % down * rows
         j = tile % across * columns

@@ -8,6 +8,10 @@
 #             work(i, i + 1)
 #
 # with both branches, because a parallel region of one thread takes 0.8 µs: as long as a small call.
+#
+# No loop names a schedule. OpenMP then gives each thread one part of the range, always the same, so
+# that a core finds in its own cache what it wrote there; see "Each core finds its part in its own
+# cache" in docs/decisions.md.
 from .threads cimport thread_count
 
 # Waking the other threads takes as long as passing once over this many numbers.

@@ -74,7 +74,7 @@ def grads(
         output = &out[0, 0]
     cdef Py_ssize_t scratch_size = tiles.pixels * tiles.masked_row + tiles.C_out
     cdef float[:, ::1] scratch = new_array((threads, scratch_size), np.float32)
-    for part in prange(parts, nogil=True, num_threads=threads, schedule="static"):
+    for part in prange(parts, nogil=True, num_threads=threads):
         memset(&db[part, 0], 0, tiles.C_out * sizeof(float))
         for tile in range(count * part // parts, count * (part + 1) // parts):
             grads_tile(
@@ -146,7 +146,7 @@ def relu_grad(
         seen = &out[0, 0]
     if masked is not None:
         kept = &masked[0, 0]
-    for part in prange(parts, nogil=True, num_threads=threads, schedule="static"):
+    for part in prange(parts, nogil=True, num_threads=threads):
         memset(&db[part, 0], 0, C * sizeof(float))
         for tile in range(count * part // parts, count * (part + 1) // parts):
             first = tile * pixels

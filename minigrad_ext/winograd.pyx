@@ -117,7 +117,7 @@ def correlate(
     )
     cdef unsigned char[::1] broken = np.zeros(x.shape[0], np.uint8)
     cdef Py_ssize_t first
-    for first in prange(0, grid.total, tiles, nogil=True, num_threads=threads, schedule="static"):
+    for first in prange(0, grid.total, tiles, nogil=True, num_threads=threads):
         correlate_block(
             &grid, first, min(tiles, grid.total - first), &inputs, window.C_in,
             images_of(y, OUTPUTS, 0, 0, &scratch[threadid(), V_size + M_size]), window.C_out,
@@ -157,7 +157,7 @@ def weight_grad(
         scratch[:, V_size:V_size + M_size] = 0  # in dM, the channels beyond the last
     cdef Py_ssize_t items = blocks * K_parts * M_parts, item, block, c, o
     cdef unsigned char[::1] finite = np.zeros(items, np.uint8)
-    for item in prange(items, nogil=True, num_threads=threads, schedule="static"):
+    for item in prange(items, nogil=True, num_threads=threads):
         block = item // (K_parts * M_parts)
         c, o = item // M_parts % K_parts * K, item % M_parts * M
         finite[item] = weight_grad_part(

@@ -102,6 +102,16 @@ def test_the_smallest_that_fits_is_lent():
     succeed(program)
 
 
+def test_an_array_lies_where_the_last_of_its_size_lay():
+    succeed("""
+        first, second, small, large = *arrays(2), *arrays(1, megabytes=0.5), *arrays(1, megabytes=3)
+        places = [a.ctypes.data for a in (small, large, second)]
+        del first, large, small, second
+        again = [*arrays(1, megabytes=0.5), *arrays(1, megabytes=3), *arrays(1)]
+        assert [a.ctypes.data for a in again] == places, (places, again)
+    """)
+
+
 def test_memory_is_not_lent_while_a_view_of_it_lives():
     array = ext.new_array(SHAPE, np.float32)
     array[...] = 1
