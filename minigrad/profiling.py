@@ -6,11 +6,10 @@ look at the clock. So the engine knows nothing of profiling, and pays nothing fo
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,23 +19,12 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
+from minigrad.flops import Work, backward_work, forward_work
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
 Shape = tuple[int, ...]
-
-# The FLOPs of products, of the shapes of their result and inputs: a multiplication and an addition
-# for each term, however they are computed. The gradient of such a product with respect to one
-# factor is a product of the same size.
-FLOPS: dict[str, Callable[..., int]] = {
-    # images are (N, H, W, C), weights (kh, kw, C_in // groups, C_out)
-    "conv2d": lambda y, _x, w, *_b: 2 * math.prod(y) * math.prod(w[:-1]),
-    "conv2d_relu": lambda y, _x, w, *_b: 2 * math.prod(y) * math.prod(w[:-1]),
-    "input_grad": lambda _dx, dy, w: 2 * math.prod(dy) * math.prod(w[:-1]),
-    "weight_grad": lambda dw, dy, _x: 2 * math.prod(dy) * math.prod(dw[:-1]),
-    # matrices are (..., M, K) and (..., K, N)
-    "matmul": lambda out, x, _y: 2 * math.prod(out) * x[-1],
-}
+NONE = Work()
 
 
 @dataclass(slots=True)
@@ -49,7 +37,7 @@ class Event:
         start: when, in seconds of `time.perf_counter`.
         seconds: how long, with everything that ran inside.
         shape: of the result forward, of its gradient backward.
-        flops: see `profile`.
+        work: the multiply-adds and FLOPs, as `minigrad.flops` counts them.
         nbytes: of the arrays that went in and came out, each once.
     """
 
@@ -58,13 +46,18 @@ class Event:
     start: float
     seconds: float = 0.0
     shape: Shape = ()
-    flops: int = 0
+    work: Work = NONE
     nbytes: int = 0
 
     @property
     def name(self) -> str:
         """The op's."""
         return self.path[-1]
+
+    @property
+    def flops(self) -> int:
+        """All operations on numbers: two for each multiply-add, and the others."""
+        return self.work.flops
 
 
 class profile:  # noqa: N801 - it is used as a function is
@@ -77,9 +70,8 @@ class profile:  # noqa: N801 - it is used as a function is
         print(p)
         p.save("trace.json")
 
-    Convolutions and matrix products count 2 FLOPs for each term of their definition, other ops one
-    for each number of their largest array, views none. Bytes are those of the arrays that an op is
-    given and returns. Ops that run inside others (in rules of derivatives, say) are counted there,
+    `minigrad.flops` says what counts as a FLOP. Bytes are those of the arrays that an op is given
+    and returns. Ops that run inside others (in rules of derivatives, say) are counted there,
     and listed below them. What runs in other threads is not seen, and a few microseconds of each
     op are the profile's own.
 
@@ -98,7 +90,7 @@ class profile:  # noqa: N801 - it is used as a function is
             raise RuntimeError(
                 "profile: this profile is open already; make another one for the inner block"
             )
-        _methods.add(+1)
+        TIMED.add(+1)
         _here.profiles.append(self)
         self._entered = time.perf_counter()
         return self
@@ -111,7 +103,11 @@ class profile:  # noqa: N801 - it is used as a function is
     ) -> None:
         self.seconds += time.perf_counter() - self._entered
         _here.profiles.remove(self)
-        _methods.add(-1)
+        TIMED.add(-1)
+
+    def begin(self, event: Event, node: Node | None) -> None:  # noqa: ARG002 - for subclasses
+        """Note what begins now; `node` is the one whose gradients are computed, if any are."""
+        self.events.append(event)
 
     def __str__(self) -> str:
         return self.table()
@@ -203,14 +199,15 @@ _here = _Here()
 class _Timer:
     """Times a `with` block as one event of all open profiles."""
 
-    def __init__(self, name: str, phase: str) -> None:
+    def __init__(self, name: str, phase: str, node: Node | None = None) -> None:
+        self.node = node
         self.outer = _here.path, _here.phase
         _here.path, _here.phase = (*_here.path, name), _here.phase or phase
         self.event = Event(_here.path, _here.phase, 0.0)
 
     def __enter__(self) -> Event:
         for each in _here.profiles:
-            each.events.append(self.event)
+            each.begin(self.event, self.node)
         self.event.start = time.perf_counter()
         return self.event
 
@@ -235,10 +232,7 @@ def _timed_apply(op: Op, *inputs: Any, **config: Any) -> Any:
     if any(np.may_share_memory(result, array) for array in arrays):
         return out  # a view
     event.nbytes = sum(array.nbytes for array in [*arrays, result])
-    if op.name in FLOPS:
-        event.flops = FLOPS[op.name](result.shape, *map(np.shape, map(_array, inputs)))
-    else:
-        event.flops = max(array.size for array in [*arrays, result])
+    event.work = forward_work(op, inputs, config, result)
     return out
 
 
@@ -251,32 +245,14 @@ def _timed_gradients(
 ) -> Iterable[tuple[Any, Any]]:
     if not _here.profiles:
         return _gradients(node, g, wanted, create_graph)
-    inside = _here.profiles[-1].events
-    before = len(inside)
     held = _arrays(node.kept or ())
-    with _Timer(node.op.name, "backward") as event:
+    with _Timer(node.op.name, "backward", node) as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
-    event.shape, g = np.shape(g), _array(g)
-    partials = _arrays([partial for _, partial in pairs])
-    if all(np.may_share_memory(partial, g) for partial in partials):
-        return pairs  # handed on, as `add` does
-    event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
-    event.flops = _product_flops(node, wanted, inside[before + 1 :])
-    event.flops = event.flops or max(array.size for array in [g, *partials])
-    return pairs
-
-
-def _product_flops(node: Node, wanted: Sequence[int], inside: Sequence[Event]) -> int:
-    """Those of the gradients of a product's factors; 0 for other ops."""
-    factors = sum(i < 2 for i in wanted)
-    if node.op.name not in FLOPS or not factors:
-        return 0
-    if any(
-        parent is None for parent in node.parents[:2]
-    ):  # one is a plain array, whose shape only the rules know
-        return sum(event.flops for event in inside if event.name in FLOPS)
-    shapes = [() if parent is None else parent.shape for parent in node.parents]
-    return factors * FLOPS[node.op.name](node.shape, *shapes)
+    event.shape, event.work = np.shape(g), backward_work(node, g, wanted, pairs)
+    g, partials = _array(g), _arrays([partial for _, partial in pairs])
+    if not all(np.may_share_memory(partial, g) for partial in partials):
+        event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
+    return pairs  # else handed on, as `add` does
 
 
 def _timed_step(optimizer: Optimizer) -> None:
@@ -285,7 +261,7 @@ def _timed_step(optimizer: Optimizer) -> None:
     with _Timer(f"{type(optimizer).__name__}.step", "update") as event:
         _step(optimizer)
     params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    event.flops = sum(p.size for p in params)
+    event.work = Work(0, sum(p.size for p in params))
     event.nbytes = sum(3 * p.data.nbytes for p in params)  # w and g read, w written
     return None
 
@@ -298,29 +274,31 @@ def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     return [array for array in map(_array, values) if isinstance(array, np.ndarray)]
 
 
-class _Methods:
-    """Puts the timed methods in place for the first open profile, takes them out with the last.
+class Replaced:
+    """Methods that are replaced for as long as anybody needs it.
 
-    Other threads that meet them go straight on to the originals.
+    Other threads meet the replacements, too, so these must hand on what does not concern them.
+
+    Args:
+        methods: for each its class, its name, the original and what takes its place.
     """
 
-    replaced = (
-        (Op, "apply", _apply, _timed_apply),
-        (Op, "direct", _direct, _timed_direct),
-        (Node, "gradients", _gradients, _timed_gradients),
-        (Optimizer, "step", _step, _timed_step),
-    )
-
-    def __init__(self) -> None:
-        self.profiles = 0
+    def __init__(self, *methods: tuple[type, str, Any, Any]) -> None:
+        self.methods = methods
+        self.users = 0
         self.lock = threading.Lock()
 
-    def add(self, profiles: int) -> None:
-        """So many profiles were opened, or closed."""
+    def add(self, users: int) -> None:
+        """So many more need it."""
         with self.lock:
-            self.profiles += profiles
-            for owner, name, original, timed in self.replaced:
-                setattr(owner, name, timed if self.profiles else original)
+            self.users += users
+            for owner, name, original, replacement in self.methods:
+                setattr(owner, name, replacement if self.users else original)
 
 
-_methods = _Methods()
+TIMED = Replaced(
+    (Op, "apply", _apply, _timed_apply),
+    (Op, "direct", _direct, _timed_direct),
+    (Node, "gradients", _gradients, _timed_gradients),
+    (Optimizer, "step", _step, _timed_step),
+)
