@@ -65,6 +65,9 @@ class Work:
         return Work(self.multiply_adds + other.multiply_adds, self.flops + other.flops)
 
 
+NONE = Work()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What the formulas ask about the call of an op: shapes, configuration, wanted gradients."""
@@ -175,14 +178,14 @@ MOVES = frozenset(
 def forward_work(op: Op, inputs: Sequence[Any], config: Mapping[str, Any], out: Any) -> Work:
     """The work of one call, whose inputs and result are arrays, Tensors or numbers."""
     if _is_ours(op, MOVES):
-        return Work()
+        return NONE
     call = Call(np.shape(out), [np.shape(_array(x)) for x in inputs], config)
     if _is_ours(op, KNOWN):
         multiply_adds = PRODUCTS.get(op.name, _none)(call)
         return Work(multiply_adds, 2 * multiply_adds + FORWARD.get(op.name, _none)(call))
     arrays = [x for x in map(_array, (out, *inputs, *config.values())) if isinstance(x, np.ndarray)]
     if any(np.may_share_memory(out, x) for x in arrays[1:]):
-        return Work()  # a view
+        return NONE  # a view
     return Work(0, max((x.size for x in arrays), default=1))
 
 

@@ -19,12 +19,10 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
-from minigrad.flops import Work, backward_work, forward_work
+from minigrad.flops import NONE, Shape, Work, backward_work, forward_work
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
-Shape = tuple[int, ...]
-NONE = Work()
 
 
 @dataclass(slots=True)
