@@ -125,8 +125,8 @@ class Summary:
 
     def _table(self) -> Table:
         notes = [
-            f"peak memory {as_bytes(self.peak_bytes)}, by tracemalloc: input, activations and "
-            "gradients at their most",
+            f"peak memory {as_bytes(self.peak_bytes)} (tracemalloc): input, activations, gradients "
+            "at their most",
             "mult-adds: terms of products; FLOPs: all operations (minigrad.flops)",
             "kept: arrays that backward needs; share: of all FLOPs, forward and backward",
         ]

@@ -162,7 +162,7 @@ def _exactly(cell: Any) -> str:
 # Notebooks have themes of their own, so every colour here is a shade of theirs.
 STYLE = """
 .minigrad-table { overflow-x: auto }
-.minigrad-table table { border-collapse: collapse; font-size: 13px; background: none;
+.minigrad-table table { border-collapse: collapse; margin: 0; font-size: 13px; background: none;
   color: inherit }
 .minigrad-table caption { text-align: left; caption-side: top; padding: 4px 8px; font-weight: bold;
   color: inherit }
@@ -175,7 +175,7 @@ STYLE = """
 .minigrad-table tfoot { border-top: 1px solid rgba(128, 128, 128, .5) }
 .minigrad-table th[scope] { text-align: left }
 .minigrad-table small { opacity: .6 }
-.minigrad-table tbody td:last-child { background: linear-gradient(to left, rgba(70, 130, 220, .4)
-  var(--share, 0), transparent var(--share, 0)) }
+.minigrad-table tr[style] td:last-child { min-width: 6em; background: linear-gradient(to right,
+  rgba(70, 130, 220, .4) var(--share), transparent var(--share)) }
 .minigrad-table p { opacity: .7; font-size: 12px; margin: 4px 8px }
 """.strip()
