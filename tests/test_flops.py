@@ -1,4 +1,4 @@
-"""What counts as arithmetic: formulas by hand, and products as PyTorch's FlopCounterMode has them."""
+"""What counts as arithmetic: by hand, and products as PyTorch's FlopCounterMode counts them."""
 
 from __future__ import annotations
 

@@ -207,8 +207,8 @@ def _described(thing: Any) -> str:
 
 def input_shapes(shapes: Shapes) -> list[Shape]:
     """The shape of each input, with the batch."""
-    several = [shapes] if all(isinstance(n, INTEGERS) for n in shapes) else shapes
-    return [_with_batch(shape) for shape in several]
+    several = isinstance(shapes, tuple | list) and not any(isinstance(n, INTEGERS) for n in shapes)
+    return [_with_batch(shape) for shape in (shapes if several and shapes else [shapes])]
 
 
 def _with_batch(shape: Any) -> Shape:

@@ -10,7 +10,6 @@ from typing import Any
 
 from minigrad.flops import Shape
 
-TIMES = "\N{MULTIPLICATION SIGN}"
 WIDTH = 80  # columns of a terminal, where they suffice
 
 
@@ -47,8 +46,8 @@ def as_ratio(ratio: float) -> str:
 def as_shape(shape: Shape, batch: int | None = None) -> str:
     """28×28×32; with an N in front where the first length is that of the batch."""
     if batch is not None and shape[:1] == (batch,):
-        return TIMES.join(["N", *map(str, shape[1:])])
-    return TIMES.join(map(str, shape)) or "one number"
+        return "×".join(["N", *map(str, shape[1:])])
+    return "×".join(map(str, shape)) or "one number"
 
 
 @dataclass(frozen=True)
