@@ -93,6 +93,12 @@ COUNTS: dict[str, tuple[Callable[..., Any], list[Any], int, int]] = {
     "average pool 3x3": (lambda x: F.avg_pool2d(x, kernel_size=3), [IMAGE], N, N),
     "global average pool": (F.global_avg_pool2d, [IMAGE], N, N),
     "batch norm": (norm(training=True), AFFINE, 6 * N, 9 * N),
+    "batch norm of an image that wants no gradient": (
+        lambda weight, bias: norm(training=True)(np.ones(IMAGE, np.float32), weight, bias),
+        [CHANNELS, CHANNELS],
+        6 * N,
+        5 * N,
+    ),
     "batch norm with ReLU": (norm(training=True, activation="relu"), AFFINE, 7 * N, 10 * N),
     "batch norm with ReLU and residual": (
         norm(training=True, activation="relu"),
@@ -137,6 +143,13 @@ def test_linear_layers_add_a_bias() -> None:
     forward, backward = work(nn.Linear(5, 3), tensor(8, 5))
     assert forward == Work(products, 2 * products + biases)
     assert backward == Work(2 * products, 4 * products + biases)
+
+
+def test_repeated_factors_add_up_their_gradient() -> None:
+    products = 4 * 2 * 3 * 5
+    forward, backward = work(F.matmul, tensor(4, 2, 3), tensor(1, 3, 5))
+    assert forward == Work(products, 2 * products)
+    assert backward == Work(2 * products, 4 * products + 4 * 3 * 5)
 
 
 def test_einsum_counts_its_products() -> None:

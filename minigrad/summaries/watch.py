@@ -164,7 +164,7 @@ class Watch(profile):
         for layer, backward, event in self._noted:
             cost = Cost(backward=event.work) if backward else Cost(forward=event.work)
             layer.own += cost
-            if not backward and event.name not in layer.ops:
+            if event.name not in layer.ops:
                 layer.ops.append(event.name)
 
     def _count_kept(self, outputs: Iterable[Tensor]) -> None:
@@ -232,11 +232,9 @@ def _nodes_behind(outputs: Iterable[Tensor]) -> list[Node]:
 
 
 def _arrays_in(value: Any) -> Iterator[np.ndarray]:
-    """The arrays in what a node keeps: inputs, results, and configuration of any make."""
+    """The arrays in what a node keeps: inputs, results, lists and tuples of them."""
     if isinstance(value, np.ndarray):
         yield value
-    elif isinstance(value, dict):
-        yield from _arrays_in(list(value.values()))
     elif isinstance(value, list | tuple):
         for each in value:
             yield from _arrays_in(each)

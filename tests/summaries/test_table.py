@@ -152,9 +152,11 @@ def test_html_has_the_cells_of_the_text() -> None:
 
 def test_names_from_outside_are_escaped() -> None:
     evil = type("<script>alert(1)</script>", (nn.Sequential,), {})
-    page = mg.summary(nn.Sequential(evil(nn.ReLU(), nn.ReLU())), (3, 4))._repr_html_()
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    inside = evil(nn.ReLU(), nn.ReLU())
+    for model in inside, nn.Sequential(inside):
+        page = mg.summary(model, (3, 4))._repr_html_()
+        assert "<script" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     options = type("Odd", (nn.ReLU,), {"extra_repr": lambda self: "<b>&"})
     page = mg.summary(nn.Sequential(options(), nn.ReLU()), (3, 4))._repr_html_()
     assert "&lt;b&gt;&amp;" in page
