@@ -29,8 +29,9 @@ def compare(a: Module, b: Module, input_shape: Shapes) -> Comparison:
         >>> print(mg.compare(plain, bottleneck, (8, 8, 256)))
 
     The FLOPs of the bottleneck's batch norms and ReLUs make the ratio of these a little smaller;
-    of its three convolutions alone it is 8.47 as well. Arguments are those of `summary`, which
-    describes the numbers and runs both models.
+    of its three convolutions alone it is 8.47 as well. Backward, the plain one profits from being a
+    first layer, whose input wants no gradient. Arguments are those of `summary`, which describes
+    the numbers and runs both models.
 
     Returns:
         A `Comparison`: text when printed, a table in notebooks, numbers in its attributes.
@@ -59,7 +60,7 @@ class Comparison:
         """The numbers of both models and their ratios, as JSON can hold them."""
         return {"a": self.a.to_dict(), "b": self.b.to_dict(), "ratios": self.ratios}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self._table().text()
 
     def _repr_html_(self) -> str:

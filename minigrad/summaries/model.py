@@ -33,7 +33,8 @@ def summary(model: Module, input_shape: Shapes) -> Summary:
         model: a module. Frozen parameters are taken as they are, and cost no gradient.
         input_shape: (H, W, C) or (C,), one image or one row of features, which becomes a batch of
             1; or (N, H, W, C) or (N, C) with the size of the batch, as any other shape is taken.
-            A sequence of shapes for a model with several inputs.
+            A sequence of shapes for a model with several inputs. Batch norm wants a batch where it
+            sees a single pixel.
 
     Returns:
         A `Summary`: text when printed, a table in notebooks, numbers in its attributes.
@@ -58,14 +59,15 @@ class Summary:
 
     Attributes:
         root: the model itself, as a `Layer` with all others below it.
+        total: its `Cost`.
         input_shapes: those that it was run on, with the batch.
         peak_bytes: the most memory that the input, forward and backward took at once, measured by
-            tracemalloc, which knows of all arrays. The model's own parameters are not among it,
-            their gradients are.
+            tracemalloc, which knows of all arrays, and of Python's objects. The model's own
+            parameters are not among it, their gradients are.
     """
 
     def __init__(self, root: Layer, input_shapes: Sequence[Shape], peak_bytes: int) -> None:
-        self.root = root
+        self.root, self.total = root, root.total
         self.input_shapes = tuple(input_shapes)
         self.peak_bytes = peak_bytes
 
@@ -78,11 +80,6 @@ class Summary:
     def layers(self) -> list[Layer]:
         """The model and all its layers, in the order of their first calls."""
         return list(self.root.all())
-
-    @property
-    def total(self) -> Cost:
-        """The cost of the whole model."""
-        return self.root.total
 
     def __getitem__(self, name: str) -> Layer:
         """The layer of this name, where it was called first; "" is the model."""
@@ -117,7 +114,7 @@ class Summary:
             ],
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self._table().text()
 
     def _repr_html_(self) -> str:
@@ -130,9 +127,8 @@ class Summary:
             "mult-adds: terms of products; FLOPs: all operations (minigrad.flops)",
             "kept: arrays that backward needs; share: of all FLOPs, forward and backward",
         ]
-        trained = sum(p.size for p in self.root.module.parameters() if p.requires_grad)
-        if trained != self.total.parameters:
-            notes.append(f"{trained:,} of the parameters are trained, the others frozen")
+        if frozen := sum(p.size for p in self.root.module.parameters() if not p.requires_grad):
+            notes.append(f"{frozen:,} of the parameters are frozen")
         shapes = " and ".join(as_shape(shape) for shape in self.input_shapes)
         title = f"{self.root.type}: a step of training on {shapes}, N = {self.batch}"
         rows = list(self._below(self.root, 0)) or [self._row(self.root, self.root.type, 0)]

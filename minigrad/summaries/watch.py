@@ -62,6 +62,7 @@ class Layer:
             does not hold.
         type: the name of its class.
         options: its sizes and configuration, as its `repr` shows them.
+        module: the module itself.
         calls: how often it was called here, 0 for one whose parameters nobody called for.
         output_shapes: those of the tensors that its last call returned.
         own: the cost of the ops that it ran itself, and of its own parameters.
@@ -72,12 +73,12 @@ class Layer:
     name: str | None
     type: str
     options: str
-    module: Module
+    module: Module = field(repr=False)
     calls: int = 0
     output_shapes: tuple[Shape, ...] = ()
     own: Cost = Cost()
     ops: list[str] = field(default_factory=list)
-    children: list[Layer] = field(default_factory=list)
+    children: list[Layer] = field(default_factory=list, repr=False)
 
     @property
     def total(self) -> Cost:
@@ -169,8 +170,10 @@ class Watch(profile):
 
     def _count_kept(self, outputs: Iterable[Tensor]) -> None:
         """Add the bytes that each node keeps to its layer, the oldest node first."""
-        seen = {_owner(parameter.data)[0] for parameter in self.model.parameters()}
-        for node in _nodes_behind(outputs):
+        nodes = _nodes_behind(outputs)
+        leaves = {leaf for node in nodes for leaf in node.parents if isinstance(leaf, Parameter)}
+        seen = {_owner(parameter.data)[0] for parameter in leaves}
+        for node in nodes:
             for array in _arrays_in(node.kept):
                 address, nbytes = _owner(array)
                 if nbytes and address not in seen:
@@ -182,13 +185,13 @@ class Watch(profile):
         for name, module in self.model.named_modules():
             if id(module) in self.first or not _own_parameters(module):
                 continue
-            above = [
+            inside = (
                 layer
                 for layer in self.first.values()
-                if layer.name is not None
-                and f"{name}.".startswith(f"{layer.name}." * bool(layer.name))
-            ]
-            max(above, key=lambda layer: len(layer.name or "")).children.append(self._layer(module))
+                if layer.name and name.startswith(f"{layer.name}.")
+            )
+            above = max(inside, key=lambda layer: len(layer.name or ""), default=self.root)
+            above.children.append(self._layer(module))
 
     def _count_parameters(self) -> None:
         seen: set[int] = set()

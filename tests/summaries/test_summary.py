@@ -119,6 +119,7 @@ def test_what_the_model_does_not_hold_or_does_not_call() -> None:
     summary = mg.summary(Odd(), (3, 4))
     layers = by_name(summary)
     assert layers[None].total.parameters == 20
+    assert layers[None].total.kept_bytes == 3 * 4 * 4  # the input, no weights
     assert layers["inner.unused"].calls == 0
     assert layers["inner"].total.parameters == 9
     assert summary.total.parameters == 29
@@ -156,7 +157,8 @@ def test_frozen_parameters_cost_no_gradient() -> None:
     summary = mg.summary(model, (3, 4))
     assert summary["0"].total.backward == Work()
     assert summary["1"].total.backward == Work(3 * 8, 2 * 3 * 8 + 3 * 2)
-    assert "10 of the parameters are trained" in str(summary)
+    assert "20 of the parameters are frozen" in str(summary)
+    assert summary.total.kept_bytes == 3 * 4 * 4  # the input of the second; no weights
     assert mg.summary(model.requires_grad_(False), (3, 4)).total.backward == Work()
 
 
