@@ -32,9 +32,9 @@ def summary(model: Module, input_shape: Shapes) -> Summary:
     Args:
         model: a module. Frozen parameters are taken as they are, and cost no gradient.
         input_shape: (H, W, C) or (C,), one image or one row of features, which becomes a batch of
-            1; or (N, H, W, C) or (N, C) with the size of the batch, as any other shape is taken.
-            A sequence of shapes for a model with several inputs. Batch norm wants a batch where it
-            sees a single pixel.
+            1; or with the size of the batch, (N, H, W, C) or (N, C). For a model with several
+            inputs a sequence of shapes, each taken as it is; so ((N, L, C),) is one input of three
+            axes. Batch norm wants a batch where it sees a single pixel.
 
     Returns:
         A `Summary`: text when printed, a table in notebooks, numbers in its attributes.
@@ -204,18 +204,20 @@ def _described(thing: Any) -> str:
 def input_shapes(shapes: Shapes) -> list[Shape]:
     """The shape of each input, with the batch."""
     several = isinstance(shapes, tuple | list) and not any(isinstance(n, INTEGERS) for n in shapes)
-    return [_with_batch(shape) for shape in (shapes if several and shapes else [shapes])]
+    if several and shapes:
+        return [_checked(shape) for shape in shapes]
+    shape = _checked(shapes)
+    return [(1, *shape) if len(shape) in (1, 3) else shape]
 
 
-def _with_batch(shape: Any) -> Shape:
+def _checked(shape: Any) -> Shape:
     good = isinstance(shape, tuple | list) and all(isinstance(n, INTEGERS) and n > 0 for n in shape)
     if not good or not shape:
         raise ValueError(
             "summary: input_shape expects (H, W, C), (N, H, W, C), (C,) or (N, C) in positive "
-            f"ints, or a sequence of such shapes for several inputs, got {shape!r}"
+            f"ints, or a sequence of shapes with their batch for several inputs, got {shape!r}"
         )
-    lengths = tuple([int(n) for n in shape])
-    return (1, *lengths) if len(lengths) in (1, 3) else lengths
+    return tuple([int(n) for n in shape])
 
 
 INTEGERS = (int, np.integer)

@@ -101,6 +101,7 @@ class Watch(profile):
         self.names = {id(module): name for name, module in model.named_modules()}
         self.root = self._layer(model)
         self.first = {id(model): self.root}  # where a module was called first
+        self.places: dict[tuple[int, int], Layer] = {}  # by caller and module
         self.running: list[Layer] = []
         self.backward = False
         self.made_by: dict[Node, Layer] = {}
@@ -142,8 +143,7 @@ class Watch(profile):
             layer = self.root
         else:
             parent = self.running[-1] if self.running else self.root
-            same = (child for child in parent.children if child.module is module)
-            layer = next(same, None) or self._layer(module)
+            layer = self.places.setdefault((id(parent), id(module)), self._layer(module))
             if not layer.calls:
                 parent.children.append(layer)
                 self.first.setdefault(id(module), layer)

@@ -144,6 +144,8 @@ def test_several_inputs_and_outputs() -> None:
         ((2, 4), (2, 4)),
         ([5, 6, 4], (1, 5, 6, 4)),
         ((np.int64(3), 5, 6, 4), (3, 5, 6, 4)),
+        (((5, 6, 4),), (5, 6, 4)),
+        ([[4]], (4,)),
     ],
 )
 def test_a_batch_of_one_is_added_to_rows_and_images(given: Any, used: tuple[int, ...]) -> None:
