@@ -190,15 +190,10 @@ def forward_work(op: Op, inputs: Sequence[Any], config: Mapping[str, Any], out: 
     return Work(0, max((x.size for x in arrays), default=1))
 
 
-def backward_work(
-    node: Node, g: Any, wanted: tuple[int, ...], pairs: Iterable[tuple[Any, Any]]
-) -> Work:
-    """The work of a node's rules for the wanted inputs; `pairs` are what they returned for `g`."""
-    g = _array(g)
-    partials = [(parent.shape, _array(partial)) for parent, partial in pairs]
-    repeated = sum(p.size for shape, p in partials if p is not None and p.shape != shape)
+def backward_work(node: Node, g: Any, wanted: tuple[int, ...], partials: Iterable[Any]) -> Work:
+    """The work of a node's rules for the wanted inputs, which made these arrays of `g`, another."""
     if _is_ours(node.op, MOVES):
-        return Work(0, repeated)
+        return NONE
     if _is_ours(node.op, KNOWN) and wanted:
         kept = dict(zip(node.plan.kept, node.kept or (), strict=False))
         config = {**node.op.defaults, **kept}
@@ -206,9 +201,13 @@ def backward_work(
         factors = sum(node.op.variadic or i < 2 for i in wanted)
         multiply_adds = factors and factors * PRODUCTS.get(node.op.name, _none)(call)
         others = BACKWARD.get(node.op.name, _none)(call)
-        return Work(multiply_adds, 2 * multiply_adds + others + repeated)
-    computed = [p for _, p in partials if p is not None and not np.may_share_memory(p, g)]
-    return Work(0, sum(p.size for p in computed) + repeated)
+        return Work(multiply_adds, 2 * multiply_adds + others)
+    return Work(0, sum(np.size(x) for x in partials if not handed_on(x, g)))
+
+
+def handed_on(partial: Any, g: Any) -> bool:
+    """Whether a rule returned its gradient as it came, or a view of it."""
+    return partial is g or np.may_share_memory(partial, g)
 
 
 def _input_shapes(node: Node, kept: Mapping[str, Any]) -> list[Shape]:

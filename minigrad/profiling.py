@@ -19,7 +19,14 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
-from minigrad.flops import NONE, Shape, Work, backward_work, forward_work
+from minigrad.flops import (
+    NONE,
+    Shape,
+    Work,
+    backward_work,
+    forward_work,
+    handed_on,
+)
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
@@ -69,9 +76,9 @@ class profile:  # noqa: N801 - it is used as a function is
         p.save("trace.json")
 
     `minigrad.flops` says what counts as a FLOP. Bytes are those of the arrays that an op is given
-    and returns. Ops that run inside others (in rules of derivatives, say) are counted there,
-    and listed below them. What runs in other threads is not seen, and a few microseconds of each
-    op are the profile's own.
+    and returns. Ops that run inside others (in rules of derivatives, say) are counted there, and
+    listed below them; `unbroadcast` is the sum of a gradient over what was repeated. What runs in
+    other threads is not seen, and a few microseconds of each op are the profile's own.
 
     Attributes:
         events: all that was timed, as `Event`, in the order of their starts.
@@ -216,7 +223,7 @@ class _Timer:
 
 # ------------------------------------------------------------------ what takes the methods' places
 
-_apply, _gradients, _step = Op.apply, Node.gradients, Optimizer.step
+_apply, _gradients, _fit, _step = Op.apply, Node.gradients, Node.fit, Optimizer.step
 _direct = vars(Op)["direct"]
 
 
@@ -246,11 +253,21 @@ def _timed_gradients(
     held = _arrays(node.kept or ())
     with _Timer(node.op.name, "backward", node) as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
-    event.shape, event.work = np.shape(g), backward_work(node, g, wanted, pairs)
-    g, partials = _array(g), _arrays([partial for _, partial in pairs])
-    if not all(np.may_share_memory(partial, g) for partial in partials):
-        event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
+    g, partials = _array(g), [_array(partial) for _, partial in pairs if partial is not None]
+    event.shape, event.work = np.shape(g), backward_work(node, g, wanted, partials)
+    if not all(handed_on(partial, g) for partial in partials):
+        event.nbytes = sum(np.asarray(array).nbytes for array in [g, *held, *partials])
     return pairs  # else handed on, as `add` does
+
+
+def _timed_fit(node: Node, partial: Any, parent: Any) -> Any:
+    if not _here.profiles or np.shape(partial) == parent.shape:
+        return _fit(node, partial, parent)
+    with _Timer("unbroadcast", "backward", node) as event:
+        fitting = _fit(node, partial, parent)
+    event.shape, event.work = fitting.shape, Work(0, np.size(_array(partial)))
+    event.nbytes = sum(np.asarray(_array(x)).nbytes for x in (partial, fitting))
+    return fitting
 
 
 def _timed_step(optimizer: Optimizer) -> None:
@@ -298,5 +315,6 @@ TIMED = Replaced(
     (Op, "apply", _apply, _timed_apply),
     (Op, "direct", _direct, _timed_direct),
     (Node, "gradients", _gradients, _timed_gradients),
+    (Node, "fit", _fit, _timed_fit),
     (Optimizer, "step", _step, _timed_step),
 )

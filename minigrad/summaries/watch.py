@@ -165,7 +165,7 @@ class Watch(profile):
         for layer, backward, event in self._noted:
             cost = Cost(backward=event.work) if backward else Cost(forward=event.work)
             layer.own += cost
-            if event.name not in layer.ops:
+            if not backward and event.name not in layer.ops:
                 layer.ops.append(event.name)
 
     def _count_kept(self, outputs: Iterable[Tensor]) -> None:
