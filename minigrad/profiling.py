@@ -27,6 +27,7 @@ from minigrad.flops import (
     forward_work,
     handed_on,
 )
+from minigrad.observing import Replacements
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
@@ -95,7 +96,7 @@ class profile:  # noqa: N801 - it is used as a function is
             raise RuntimeError(
                 "profile: this profile is open already; make another one for the inner block"
             )
-        TIMED.add(+1)
+        _methods.add(+1)
         _here.profiles.append(self)
         self._entered = time.perf_counter()
         return self
@@ -108,7 +109,7 @@ class profile:  # noqa: N801 - it is used as a function is
     ) -> None:
         self.seconds += time.perf_counter() - self._entered
         _here.profiles.remove(self)
-        TIMED.add(-1)
+        _methods.add(-1)
 
     def begin(self, event: Event, node: Node | None) -> None:  # noqa: ARG002 - for subclasses
         """Note what begins now; `node` is the one whose gradients are computed, if any are."""
@@ -289,29 +290,8 @@ def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     return [array for array in map(_array, values) if isinstance(array, np.ndarray)]
 
 
-class Replaced:
-    """Methods that are replaced for as long as anybody needs it.
-
-    Other threads meet the replacements, too, so these must hand on what does not concern them.
-
-    Args:
-        methods: for each its class, its name, the original and what takes its place.
-    """
-
-    def __init__(self, *methods: tuple[type, str, Any, Any]) -> None:
-        self.methods = methods
-        self.users = 0
-        self.lock = threading.Lock()
-
-    def add(self, users: int) -> None:
-        """So many more need it."""
-        with self.lock:
-            self.users += users
-            for owner, name, original, replacement in self.methods:
-                setattr(owner, name, replacement if self.users else original)
-
-
-TIMED = Replaced(
+# Other threads that meet them go straight on to the originals.
+_methods = Replacements(
     (Op, "apply", _apply, _timed_apply),
     (Op, "direct", _direct, _timed_direct),
     (Node, "gradients", _gradients, _timed_gradients),

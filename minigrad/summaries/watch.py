@@ -18,7 +18,8 @@ import numpy as np
 from minigrad.engine import Node, Tensor, walk, wrap
 from minigrad.flops import NONE, Shape, Work
 from minigrad.nn.module import Module, Parameter
-from minigrad.profiling import Event, Replaced, profile
+from minigrad.observing import Replacements
+from minigrad.profiling import Event, profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ def _watched_init(node: Node, *args: Any) -> None:
         _here.watch.made_by[node] = _here.watch.running[-1]
 
 
-_WATCHED = Replaced(
+_methods = Replacements(
     (Module, "__call__", _call, _watched_call),
     (Node, "__init__", _init, _watched_init),
 )
@@ -288,10 +289,10 @@ _WATCHED = Replaced(
 @contextmanager
 def _watching(watch: Watch) -> Iterator[None]:
     outer = _here.watch
-    _WATCHED.add(+1)
+    _methods.add(+1)
     _here.watch = watch
     try:
         yield
     finally:
         _here.watch = outer
-        _WATCHED.add(-1)
+        _methods.add(-1)
