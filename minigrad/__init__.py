@@ -20,7 +20,7 @@ from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 if TYPE_CHECKING:
-    from minigrad import data, models, nn, optim, testing
+    from minigrad import data, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
     from minigrad.profiling import profile
 
@@ -52,6 +52,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "testing",
+    "training",
 ]
 
 _LOADED_WHEN_USED = {
@@ -63,6 +64,7 @@ _LOADED_WHEN_USED = {
     "profile": "minigrad.profiling",
     "show_config": "minigrad.configuration",
     "testing": "",
+    "training": "",
 }  # in which module it stands, if it is none itself
 
 

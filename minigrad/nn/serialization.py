@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from minigrad.files import write_atomically
 from minigrad.nn.module import Module
 from minigrad.nn.state import IncompatibleKeys
 
@@ -14,24 +14,13 @@ from minigrad.nn.state import IncompatibleKeys
 def save(module: Module, path: str | os.PathLike[str]) -> None:
     """Write the module's parameters and buffers to a safetensors file.
 
-    The file appears whole or not at all: it is written under a temporary name in the same folder
-    and then renamed, so an interrupted save leaves an earlier file as it was.
+    The file appears whole or not at all, so an interrupted save leaves an earlier file as it was.
 
     Raises:
         ImportError: the safetensors package is not installed.
         OSError: the file cannot be written.
     """
-    data = _safetensors("save").numpy.save(module.state_dict())
-    target = Path(path).resolve()  # where a symbolic link points, which stays a link
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, import_safetensors("save").numpy.save(module.state_dict()))
 
 
 def load(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -> IncompatibleKeys:
@@ -42,7 +31,7 @@ def load(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or does not fit the module. Nothing was changed.
     """
-    safetensors = _safetensors("load")
+    safetensors = import_safetensors("load")
     data = Path(path).read_bytes()
     try:
         state = safetensors.numpy.load(data)
@@ -54,7 +43,8 @@ def load(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -
     return module.load_state_dict(state, strict=strict)
 
 
-def _safetensors(caller: str) -> Any:
+def import_safetensors(caller: str) -> Any:
+    """The package safetensors, which is an extra, with its module `numpy`."""
     try:
         import safetensors.numpy
     except ImportError as error:

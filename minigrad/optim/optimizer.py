@@ -151,6 +151,8 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was made, bit for bit. All or nothing.
 
+        What JSON makes of a state will do: text for the parameters' numbers, lists for tuples.
+
         Raises:
             ValueError: it is of another optimizer, or of other parameters.
         """
@@ -162,8 +164,9 @@ class Optimizer:
                 f"{_outline(groups)}; make the optimizer as it was when the state was saved"
             )
         params = [p for group in self.param_groups for p in group["params"]]
+        remembered = {int(i): values for i, values in state_dict["state"].items()}
         state = [
-            {name: _like(p, value) for name, value in state_dict["state"].get(i, {}).items()}
+            {name: _like(p, value) for name, value in remembered.get(i, {}).items()}
             for i, p in enumerate(params)
         ]
         for group, loaded in zip(self.param_groups, groups, strict=True):
