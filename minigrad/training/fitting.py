@@ -141,7 +141,7 @@ class _Session:
         loop, title = self.loop, f"epoch {self.loop.epoch + 1}/{self.epochs}"
         with progress(title, items(loop.loader), loop.images, quiet=self.quiet) as shown:
             for images in loop.steps():
-                shown.advance(images, f"loss {loop.mean_loss:.4f}")
+                shown.advance(images, f"loss {loop.mean_loss:#.4g}")
                 interruption.check()
                 if self.keeper is not None:
                     self.keeper.save_if_due()
@@ -182,12 +182,12 @@ class _Session:
             self.board.write(record)
 
     def _line(self, record: Record) -> str:
-        parts = [f"loss {record['train_loss']:.4f}"]
+        parts = [f"loss {record['train_loss']:#.4g}"]
         if (accuracy := record.get("test_accuracy")) is not None:
             on = f" on {self.dataset}" if self.dataset else ""
             parts.append(f"test accuracy {accuracy:.2%}{on}")
         elif (loss := record.get("test_loss")) is not None:
-            parts.append(f"test loss {loss:.4f}")
+            parts.append(f"test loss {loss:#.4g}")
         parts.append(f"{record['seconds']:.1f} s")
         parts.append(f"{record['images_per_second']:.0f} images/s")
         return f"epoch {record['epoch']}/{self.epochs}: {', '.join(parts)}"

@@ -30,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         saved = "not saved" if self.out is None else f"saved in {os.fspath(self.out)}"
-        return f"Interrupted in {self.place}; {saved}. {self.advice}".rstrip()
+        return f"Interrupted in {self.place}; {saved}.\n{self.advice}".rstrip()
 
 
 class Interruption:
