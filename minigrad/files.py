@@ -14,18 +14,19 @@ _TEMPORARY = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 
 
 def write_atomically(
-    path: str | os.PathLike[str], data: bytes, *, previous: Path | None = None
+    path: str | os.PathLike[str], data: bytes | bytearray, *, previous: Path | None = None
 ) -> None:
     """Write a file that is whole at any moment: the old one, then the new one.
 
     The bytes go to a temporary file in the same folder, from there to the disk, and only then does
-    the file take its name; at last the folder itself goes to the disk, so that a power cut finds
-    one of the two files as well. After an error, or Ctrl-C, the temporary file is gone.
+    the file take its name; at last the folder goes to the disk, so that a power cut, too, finds one
+    of the two. After an error, or Ctrl-C, the temporary file is gone.
 
     Args:
         path: the file; a symbolic link stays a link, and what it points to is written.
         data: its contents.
-        previous: the name, in the same folder, that the file which was there before gets.
+        previous: the name, on the same disk, that the file which is there now gets. If nothing
+            has the name `path` for a moment, that file is the good one.
 
     Raises:
         OSError: it cannot be written (a full disk, a folder that may not be written to).
@@ -42,9 +43,9 @@ def write_atomically(
         temporary.replace(target)
         _flush_folder(target.parent)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write {os.fspath(path)} ({error.strerror}); an earlier file is kept, "
+        raise in_words(
+            error,
+            f"cannot write {os.fspath(path)}: {error.strerror}; what was there before is kept, "
             "make room or choose another folder",
         ) from error
     finally:
@@ -52,35 +53,42 @@ def write_atomically(
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what `write_atomically` left in a folder when it was killed."""
+    """Remove what `write_atomically` left in a folder when it was killed; lock the folder first."""
     for path in folder.iterdir():
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def lock(file: IO[Any]) -> bool:
-    """Lock an open file for this process until it is closed; False if another one has it.
+    """Lock an open file for this process until it is closed; False if it is locked already.
 
     The system opens the lock when the process ends, however it ends.
     """
     try:
         _lock(file)
     except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):  # the last two: Windows
             return False
         raise
     return True
 
 
-if sys.platform == "win32":  # so that mypy knows, too
+def in_words(error: OSError, sentence: str) -> OSError:
+    """An error of the same type and number that says the sentence."""
+    told = type(error)(sentence)
+    told.errno = error.errno
+    return told
+
+
+if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: IO[Any]) -> None:
-        file.seek(1 << 20)  # far behind the contents, which others then can still read
+        file.seek(1 << 20)  # far behind the contents, which others can read then
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
     def _flush_folder(folder: Path) -> None:
-        """Windows cannot; it keeps its folders in a journal."""
+        """Windows has no such thing; its file system keeps a journal of names."""
 else:
     import fcntl
 
@@ -92,7 +100,7 @@ else:
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a file system that cannot, as some over a network
+            if error.errno != errno.EINVAL:  # some file systems over a network cannot
                 raise
         finally:
             os.close(descriptor)

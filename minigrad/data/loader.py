@@ -85,20 +85,19 @@ class DataLoader:
         return self._batches(epoch, batch)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, how many of its batches were given out, and what decides what they hold.
+        """The epoch and number of the batch that comes next, and what decides what batches hold.
 
-        Made in the body of a loop over the loader, it counts the batch that the body works on. A
-        pass that ended is followed by batch 0 of the next epoch; one that was left before its end
-        is not over.
+        In the body of a loop over the loader, that is the one after the batch that the body works
+        on; after the last of an epoch, it is batch 0 of the next epoch.
         """
         epoch, batch = self._position
         return {"epoch": epoch, "batch": batch, **self._settings()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let the next pass be the rest of the one in which `state_dict` was made.
+        """Let the next pass be what was left of the epoch when `state_dict` was made.
 
-        Its batches are the same, augmented alike; there are none if all were given out. The data
-        and the transform are not in the state: give the loader the same ones.
+        Its batches are the same, augmented alike. The data and the transform are not in the state:
+        give the loader the same ones.
 
         Raises:
             ValueError: it is of a loader with other settings, or of another number of items.
@@ -112,9 +111,9 @@ class DataLoader:
             )
         epoch = _check_integer("epoch", state_dict["epoch"], minimum=0)
         batch = _check_integer("batch", state_dict["batch"], minimum=0)
-        if batch > len(self):
+        if batch > 0 and batch >= len(self):
             raise ValueError(
-                f"DataLoader: load_state_dict expects a batch of at most {len(self)}, got {batch}"
+                f"DataLoader: load_state_dict expects a batch before {len(self)}, got {batch}"
             )
         self._next = self._position = (epoch, batch)
 
@@ -136,9 +135,8 @@ class DataLoader:
                         f"DataLoader: transform expects to return the {len(labels)} images "
                         f"of the batch, returned {len(images)}"
                     )
-            self._position = (epoch, batch + 1)
+            self._position = (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
             yield images, labels
-        self._position = self._next
 
     def _rng(self, *key: int) -> np.random.Generator:
         # A spawn key, because a list [seed, epoch] is padded with zeros: [0, 0] is [0, 0, 0].

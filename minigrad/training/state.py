@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import random
 
-ARRAY, SCALAR = "@array", "@scalar"  # what stands in JSON for one, with its name as the value
+ARRAY, SCALAR = "@array", "@scalar"  # what stands in JSON for one, with its name
 
 
 def capture(**parts: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -18,35 +18,91 @@ def capture(**parts: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, state = capture(model=model, optimizer=optimizer, schedule=schedule, loader=loader)
 
     Args:
-        parts: whatever has a `state_dict`, by name; None is passed over. The library's random
-            generator is added as "rng".
+        parts: whatever has `state_dict` and `load_state_dict`, by name; None is passed over. The
+            library's random generator is added by itself, as "rng".
     """
     arrays: dict[str, np.ndarray] = {}
-    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    rest = {name: _take_out(state, name, arrays) for name, state in states.items()}
-    return arrays, {**rest, "rng": random.get_state()}
+    state: dict[str, Any] = {"rng": random.get_state()}
+    for name, part in parts.items():
+        if part is not None:
+            rest = _take_out(part.state_dict(), name, arrays)
+            state[name] = {"type": type(part).__name__, "state": rest}
+    return arrays, state
 
 
 def restore(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], **parts: Any) -> None:
     """Bring all parts, and the library's random generator, to where `capture` found them.
 
+    All or nothing; and afterwards each part is asked for its state again, which must be the same to
+    the bit.
+
+    Args:
+        arrays: those of `capture`; others among them are passed over.
+        state: that of `capture`.
+        parts: made as they were made then.
+
     Raises:
-        ValueError: a part is missing, or does not fit.
+        ValueError: a part is missing, of another type, or does not fit.
     """
-    expected = sorted(name for name, part in parts.items() if part is not None)
-    if expected != sorted(state.keys() - {"rng"}):
-        raise ValueError(
-            f"restore: the checkpoint holds the state of {sorted(state.keys() - {'rng'})}, "
-            f"got {expected}; train with the options that the run was begun with"
-        )
-    for name in expected:
-        parts[name].load_state_dict(_put_back(state[name], arrays))
+    before = capture(**parts)
+    try:
+        expected, got = _types(state), _types(before[1])
+        if expected != got:
+            raise ValueError(
+                f"restore: the state is of {expected}, got {got}; "
+                "make the parts as they were when the state was saved"
+            )
+        _load(arrays, state, parts)
+        _compare(arrays, state, *capture(**parts))
+    except BaseException as error:
+        _load(*before, parts)
+        if isinstance(error, KeyError):
+            raise ValueError(
+                f"restore: the state lacks {error}; give it all that `capture` returned"
+            ) from error
+        raise
+
+
+def _types(state: Mapping[str, Any]) -> dict[str, str]:
+    return {name: part["type"] for name, part in sorted(state.items()) if name != "rng"}
+
+
+def _load(
+    arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], parts: Mapping[str, Any]
+) -> None:
+    # The optimizer comes last, because a schedule that is loaded sets the optimizer's rates.
+    for name in sorted(_types(state), key="optimizer".__eq__):
+        parts[name].load_state_dict(_put_back(state[name]["state"], arrays))
     random.set_state(state["rng"])
+
+
+def _compare(
+    arrays: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+    loaded: Mapping[str, np.ndarray],
+    loaded_state: Mapping[str, Any],
+) -> None:
+    """Refuse parts that are not now what they were, as where a dtype was converted."""
+    changed = [name for name, array in loaded.items() if not _same(array, arrays.get(name))]
+    changed += [name for name, part in loaded_state.items() if part != state[name]]
+    if changed:
+        raise ValueError(
+            f"restore: {', '.join(changed)} cannot be had again exactly, got another dtype or "
+            "other values; make the parts as they were when the state was saved"
+        )
+
+
+def _same(array: np.ndarray, other: np.ndarray | None) -> bool:
+    if other is None or (array.dtype, array.shape) != (other.dtype, other.shape):
+        return False
+    return array.tobytes() == other.tobytes()  # NaN is NaN, and -0 is not 0
 
 
 def _take_out(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     """The value with references in place of arrays, which are put into `arrays`."""
     if isinstance(value, np.ndarray | np.generic):
+        if name in arrays:
+            raise ValueError(f"capture: two arrays are named '{name}'; rename one")
         arrays[name] = np.asarray(value)
         return {ARRAY if isinstance(value, np.ndarray) else SCALAR: name}
     if isinstance(value, Mapping):
