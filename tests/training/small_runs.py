@@ -97,7 +97,7 @@ def timeless(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def kept(out: Path) -> tuple[dict[str, bytes], Any]:
     """What a checkpoint holds, but for the times."""
     arrays, meta = training.read_run(out)
-    loop = meta["state"]["loop"]
+    loop = meta["state"]["loop"]["state"]
     loop["history"]["records"] = timeless(loop["history"]["records"])
     loop.pop("seconds")
     return {name: array.tobytes() for name, array in arrays.items()}, meta
