@@ -124,6 +124,7 @@ def test_callbacks_get_the_record_may_add_to_it_and_may_stop(tmp_path: Path) -> 
     assert [json.loads(line)["squared"] for line in lines] == [1, 4]
     again = Run().fit(out=tmp_path, resume=True)
     assert again.column("epoch") == [1, 2]  # a run that was stopped is complete
+    assert training.read_run(tmp_path)[1]["finished"]
 
 
 # -------------------------------------------------------------------------- what it keeps
@@ -268,6 +269,19 @@ def test_nan_ends_training_before_it_spreads(spoil: Any, message: str) -> None:
     assert after == (weights(twin.model), mg.default_rng().bit_generator.state)
     held = [m.rng.bit_generator.state for m in (run.model[3], twin.model[3])]
     assert held[0] == held[1]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_bad_luck_is_had_again_to_be_explained() -> None:
+    draws: list[float] = []
+
+    def spoil(loss: mg.Tensor) -> mg.Tensor:
+        draws.append(mg.default_rng().random())
+        return F.log(loss - 1000) if draws[-1] == draws[0] else loss
+
+    with pytest.raises(FloatingPointError, match="log made the first"):
+        broken_at(3, spoil).fit()
+    assert len(draws) == 2
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")

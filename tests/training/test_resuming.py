@@ -113,6 +113,18 @@ def test_killed_in_any_step(step: int, save_every: float, tmp_path: Path) -> Non
     expect_the_same(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(SystemError):
+        Run(steps_before={STEPS + 2: killed}).fit(out=tmp_path)
+    names = ("metrics.jsonl", "metrics.csv")
+    before = [(tmp_path / name).read_text() for name in names]
+    for name, text in zip(names, before, strict=True):
+        (tmp_path / name).write_text(text + text.splitlines()[-1])
+    with pytest.raises(SystemError):
+        Run(steps_before={1: killed}).fit(out=tmp_path, resume=True)
+    assert [(tmp_path / name).read_text() for name in names] == before
+
+
 def test_killed_after_the_last_checkpoint_the_weights_are_written_later(tmp_path: Path) -> None:
     Run().fit(out=tmp_path / "whole")
     Run().fit(out=tmp_path / "cut")
