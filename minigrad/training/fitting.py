@@ -89,6 +89,8 @@ def fit(
         OSError: something cannot be written, or another process trains in `out`.
         ImportError: a package that is needed for `out` or `tensorboard` is not installed.
     """
+    if not len(train_loader):
+        raise ValueError("fit: train_loader expects at least one batch, got none")
     _check(epochs, validation, patience, out, resume=resume, tensorboard=tensorboard)
     loop = Loop(model, train_loader, optimizer, schedule, loss, max_norm)
     meta = dict(meta or {})

@@ -140,7 +140,9 @@ class Loop:
         except RuntimeError as error:
             if not str(error).startswith("detect_anomaly: "):
                 raise
-            cause = str(error).removeprefix("detect_anomaly: ") + self._found_in(images)
+            cause = str(error).removeprefix("detect_anomaly: ")
+            if "was given" in cause:
+                cause += self._found_in(images)
         self._go_back(before)
         self.optimizer.zero_grad()
         what = "a gradient is NaN or Inf" if math.isfinite(loss) else f"the loss is {loss}"
@@ -156,7 +158,7 @@ class Loop:
         tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         for name, tensor in tensors.items():
             if not _are_finite([tensor]):
-                return f" ({name} holds one since the update before)"
+                return f" ({name} holds one since an earlier step)"
         return ""
 
     def _snapshot(self) -> Any:

@@ -13,30 +13,34 @@ from minigrad.training.history import History
 
 
 def draw_curves(history: History, path: str | os.PathLike[str]) -> None:
-    """Loss and test accuracy after each epoch, and the learning rate, as a PNG.
+    """The losses, and the share that was misread in the test, after each epoch, as a PNG.
 
     Raises:
         ImportError: the matplotlib package is not installed.
         OSError: the file cannot be written.
     """
     figure = _figure("draw_curves", (9, 6))
+    from matplotlib.ticker import LogLocator
+
     above, below = figure.subplots(2, 1, sharex=True)
     epochs = history.column("epoch")
-    for name, color in (("train_loss", "tab:blue"), ("test_loss", "tab:orange")):
-        if any(x is not None for x in history.column(name)):
-            above.plot(epochs, _numbers(history, name), "o-", color=color, label=name[:-5])
-    above.set(ylabel="loss of an image", ylim=(0, None))
+    losses = {name: _numbers(history, f"{name}_loss") for name in ("train", "test")}
+    for (name, numbers), color in zip(losses.items(), ("tab:blue", "tab:orange"), strict=True):
+        if np.isfinite(numbers).any():
+            above.plot(epochs, numbers, "o-", color=color, label=name)
+    above.set(ylabel="loss of an image", ylim=(0, 1.05 * np.nanmax([*losses.values()])))
     above.legend()
     if history.best_accuracy is not None:
         errors = 100 * (1 - _numbers(history, "test_accuracy"))
         below.semilogy(epochs, np.maximum(errors, 1e-3), "o-", color="tab:green")
-        for axis_of in (below.yaxis.set_major_formatter, below.yaxis.set_minor_formatter):
-            axis_of("{x:g}")  # 20, not 2 × 10¹
+        below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        below.yaxis.set_major_formatter("{x:g}")  # 20, not 2 × 10¹
+        below.yaxis.set_minor_formatter("")
         below.set_ylabel("misread in the test, %")
         best = 100 * history.best_accuracy
         below.set_title(f"best accuracy {best:.2f} %", fontsize="medium")
-    below.set_xlabel("epoch")
-    below.xaxis.get_major_locator().set_params(integer=True)
+    below.set(xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
+    below.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for axes in (above, below):
         axes.grid(alpha=0.3)
     _save(figure, path)
@@ -88,9 +92,10 @@ def draw_misread(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:40]
-    figure = _figure("draw_misread", (10, 7.5))
+    rows = max(1, -(-len(shown) // 8))
+    figure = _figure("draw_misread", (10, 0.5 + 1.5 * rows))
     figure.suptitle(f"{len(wrong):,} of {len(labels):,} misread (label → read as, how surely)")
-    for axes in figure.subplots(5, 8).flat:
+    for axes in figure.subplots(rows, 8).flat:
         axes.axis("off")
     for axes, i in zip(figure.axes, shown, strict=False):
         axes.imshow(images[i, :, :, 0], cmap="gray_r")

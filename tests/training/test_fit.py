@@ -223,6 +223,13 @@ def test_impossible_arguments_are_refused(options: dict[str, Any], message: str)
         Run().fit(**options)
 
 
+def test_a_loader_without_batches_is_refused() -> None:
+    run = Run()
+    run.loader = data.DataLoader(run.images, run.labels, 50, drop_last=True)
+    with pytest.raises(ValueError, match="train_loader expects at least one batch"):
+        run.fit(schedule=None)
+
+
 # -------------------------------------------------------------------------- NaN and Inf
 
 
@@ -286,9 +293,11 @@ def test_bad_luck_is_had_again_to_be_explained() -> None:
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
 def test_an_update_that_overflowed_is_blamed() -> None:
-    run = Run(options={"lr": 1e39})
-    with pytest.raises(FloatingPointError, match=r"\(\d\.\w+ holds one since the update before\)"):
-        run.fit(schedule=None)
+    run = Run()
+    optimizer = optim.SGD(run.model.parameters(), lr=math.inf)
+    message = r"step 2: conv2d was given .* \(0\.weight holds one since an earlier step\)"
+    with pytest.raises(FloatingPointError, match=message):
+        run.fit(optimizer=optimizer, schedule=None)
 
 
 def test_an_image_with_a_nan_is_blamed() -> None:

@@ -35,7 +35,7 @@ def is_a_picture(path: Path) -> bool:
     from matplotlib.image import imread
 
     pixels = imread(path)
-    return pixels.shape[0] >= 500 and pixels.std() > 0.05
+    return pixels.shape[0] >= 200 and pixels.std() > 0.05
 
 
 def test_curves(drawn: list[Any], tmp_path: Path) -> None:
