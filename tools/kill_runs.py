@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 NIN = str(Path(__file__).parent.parent / "examples" / "train_nin.py")
-OPTIONS = "--data digits --limit-train 200 --epochs 4 --batch-size 8".split()
+OPTIONS = ["--data", "digits", "--limit-train", "200", "--epochs", "4", "--batch-size", "8"]
 EXIT_CODES = {  # by the handlers of a run, or by the system where these are not there yet
     signal.SIGKILL: (-signal.SIGKILL,),
     signal.SIGTERM: (143, -signal.SIGTERM),
@@ -43,18 +43,8 @@ def main() -> None:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, str(ROOT / "examples" / args.example)]
-        command += [
-            "--data",
-            "digits",
-            "--limit-train",
-            "200",
-            "--epochs",
-            "4",
-            "--batch-size",
-            "8",
-        ]
-        command += ["--save-every", args.save_every, *options, "--out"]
+        command = [sys.executable, args.program, "--save-every", args.save_every]
+        command += [*(options or OPTIONS), "--out"]
         start = time.monotonic()
         subprocess.run([*command, str(folder / "whole")], check=True, stdout=subprocess.DEVNULL)
         longest = time.monotonic() - start
