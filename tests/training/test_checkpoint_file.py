@@ -257,7 +257,7 @@ def test_a_missing_file_and_a_folder_are_the_systems_errors(path, tmp_path):
 def test_a_large_foreign_file_is_refused_at_once(path):
     with path.open("wb") as file:
         file.truncate(1 << 38)  # 256 GB of zeros that take no place
-    with pytest.raises(ValueError, match="is no checkpoint of minigrad"):
+    with pytest.raises(ValueError, match=r"no checkpoint \(it is not of minigrad"):
         load_checkpoint(path)
 
 

@@ -73,9 +73,7 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
 
 def test_where_the_newest_is_damaged_the_previous_is_used_and_a_warning_says_so(folder):
     damage(folder / NEWEST)
-    sentence = (
-        r"/checkpoint\.safetensors is truncated or damaged.*; the previous checkpoint is used$"
-    )
+    sentence = r"/checkpoint\.safetensors is truncated, damaged.*; the previous checkpoint is used$"
     with pytest.warns(UserWarning, match=sentence) as told:
         assert step_of(read_run(folder)) == 1
     assert Path(told[0].filename) == Path(__file__)
@@ -96,8 +94,8 @@ def test_where_none_is_good_one_sentence_names_both(folder):
     damage(folder / NEWEST)
     (folder / PREVIOUS).write_bytes(b"")
     sentence = (
-        r"/checkpoint\.safetensors is truncated or damaged.*, and .*"
-        r"checkpoint\.previous\.safetensors is no checkpoint.*; begin the run anew$"
+        r"/checkpoint\.safetensors is truncated, damaged.*, and .*"
+        r"checkpoint\.previous\.safetensors is truncated.*; begin the run anew$"
     )
     with pytest.raises(ValueError, match=sentence), RunFolder(folder) as run:
         run.load()
@@ -187,10 +185,10 @@ def test_a_temporary_of_a_killed_process_is_removed_and_nothing_else_is(folder):
 KILL_AT_LINE = """
 import os, signal, sys
 import numpy as np
-from minigrad import files
+from minigrad import files, sealing
 from minigrad.training import RunFolder, checkpoint, run as run_folder
 
-saving = [module.__file__ for module in (files, checkpoint, run_folder)]
+saving = [module.__file__ for module in (files, sealing, checkpoint, run_folder)]
 folder = sys.argv[1]
 contents = lambda step: ({"a": np.full(1000, step)}, {"step": step})
 left = 0
