@@ -20,7 +20,7 @@ from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 if TYPE_CHECKING:
-    from minigrad import data, models, nn, optim, testing
+    from minigrad import data, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
     from minigrad.profiling import profile
     from minigrad.summaries import compare, summary
@@ -55,6 +55,7 @@ __all__ = [
     "show_config",
     "summary",
     "testing",
+    "training",
 ]
 
 _LOADED_WHEN_USED = {
@@ -68,6 +69,7 @@ _LOADED_WHEN_USED = {
     "show_config": "minigrad.configuration",
     "summary": "minigrad.summaries",
     "testing": "",
+    "training": "",
 }  # in which module it stands, if it is none itself
 
 

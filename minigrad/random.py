@@ -22,10 +22,24 @@ def manual_seed(seed: int) -> np.random.Generator:
 
 
 def get_state() -> Any:
-    """Where the default generator stands, for `set_state`."""
+    """Where the default generator stands, for `set_state`: text and integers."""
     return default_rng().bit_generator.state
 
 
 def set_state(state: Any) -> None:
-    """Put the default generator where `get_state` found it."""
-    default_rng().bit_generator.state = state
+    """Put the default generator where `get_state` found it.
+
+    Raises:
+        ValueError: it is no state of this kind of generator. Nothing was changed.
+    """
+    generator = default_rng().bit_generator
+    before = generator.state
+    try:
+        generator.state = state
+        if generator.state != state:  # it takes 2.5 for 2
+            raise ValueError(state)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        generator.state = before
+        raise ValueError(
+            f"set_state: expected what get_state returned, got {state!r:.200}"
+        ) from error

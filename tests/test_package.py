@@ -28,6 +28,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
         minigrad.optim,
         minigrad.data,
         minigrad.models,
+        minigrad.training,
     ],
     ids=lambda module: module.__name__,
 )
@@ -39,7 +40,15 @@ def test_public_names_exist_once(module: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [minigrad, minigrad.functional, minigrad.nn, minigrad.optim, minigrad.data]
+    "module",
+    [
+        minigrad,
+        minigrad.functional,
+        minigrad.nn,
+        minigrad.optim,
+        minigrad.data,
+        minigrad.training,
+    ],
 )
 def test_public_things_have_docstrings(module: object) -> None:
     for name in module.__all__:  # type: ignore[attr-defined]
@@ -137,9 +146,9 @@ def test_training_example_writes_what_it_says(name: str, tmp_path: Path) -> None
     assert re.search(r"epoch 2/2: loss .* test accuracy .*% on digits", out)
     assert "Test accuracy" in out
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    fields = "epoch train_loss test_accuracy seconds images_per_second dataset"
+    fields = "epoch train_loss test_loss test_accuracy lr seconds images_per_second dataset"
     assert [list(record) for record in records] == [fields.split()] * 2
-    for picture in ("confusion.png", "misread.png"):
+    for picture in ("curves.png", "confusion.png", "misread.png"):
         assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
     again = tmp_path / "again"
     run_example(name, *options[:-1], str(again), "--threads", "1")

@@ -1,6 +1,6 @@
 """Arrays cut into batches, in an order that a seed and the number of the epoch decide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +22,8 @@ class DataLoader:
 
     Shuffling and transforms draw from generators that depend on the seed, the epoch and the number
     of the batch only, never on what ran before. So a run that resumes at epoch 7 sets
-    ``loader.epoch = 7`` and sees what the first run saw. Batches are copies, so changing one never
-    changes the data.
+    ``loader.epoch = 7`` and sees what the first run saw; one that resumes within an epoch loads the
+    ``state_dict`` of the first. Batches are copies, so changing one never changes the data.
 
     Args:
         images: Array of N items, of any shape and dtype.
@@ -68,11 +68,11 @@ class DataLoader:
     @property
     def epoch(self) -> int:
         """The number of the epoch that the next pass is; each pass, once begun, adds 1."""
-        return self._epoch
+        return self._next[0]
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        self._epoch = _check_integer("epoch", epoch, minimum=0)
+        self._next = self._position = (_check_integer("epoch", epoch, minimum=0), 0)
 
     def __len__(self) -> int:
         """How many batches a pass has."""
@@ -80,13 +80,52 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._batches(epoch)
+        epoch, batch = self._position = self._next
+        self._next = (epoch + 1, 0)
+        return self._batches(epoch, batch)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch and number of the batch that comes next, and what decides what batches hold.
+
+        In the body of a loop over the loader, that is the one after the batch that the body works
+        on; after the last of an epoch, it is batch 0 of the next epoch.
+        """
+        epoch, batch = self._position
+        return {"epoch": epoch, "batch": batch, **self._settings()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the next pass be what was left of the epoch when `state_dict` was made.
+
+        Its batches are the same, augmented alike. The data and the transform are not in the state:
+        give the loader the same ones.
+
+        Raises:
+            ValueError: it is of a loader with other settings, or of another number of items.
+        """
+        own = self._settings()
+        got = {name: value for name, value in state_dict.items() if name not in ("epoch", "batch")}
+        if got != own or state_dict.keys() != self.state_dict().keys():
+            raise ValueError(
+                f"DataLoader: load_state_dict expects a state with epoch, batch and {own}, got "
+                f"{dict(state_dict)}; make the loader as it was when the state was saved"
+            )
+        epoch = _check_integer("epoch", state_dict["epoch"], minimum=0)
+        batch = _check_integer("batch", state_dict["batch"], minimum=0)
+        if batch > 0 and batch >= len(self):
+            raise ValueError(
+                f"DataLoader: load_state_dict expects a batch before {len(self)}, got {batch}"
+            )
+        self._next = self._position = (epoch, batch)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides, with the epoch, which items are in which batch."""
+        settings = {name: getattr(self, name) for name in ("seed", "shuffle", "batch_size")}
+        return {**settings, "drop_last": self.drop_last, "items": len(self.images)}
+
+    def _batches(self, epoch: int, start: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         N = len(self.images)
         order = self._rng(epoch).permutation(N) if self.shuffle else np.arange(N)
-        for batch in range(len(self)):
+        for batch in range(start, len(self)):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             images, labels = self.images[chosen], self.labels[chosen]
             if self.transform is not None:
@@ -96,6 +135,7 @@ class DataLoader:
                         f"DataLoader: transform expects to return the {len(labels)} images "
                         f"of the batch, returned {len(images)}"
                     )
+            self._position = (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
             yield images, labels
 
     def _rng(self, *key: int) -> np.random.Generator:

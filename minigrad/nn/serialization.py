@@ -3,63 +3,44 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
-from typing import Any
 
+from minigrad.files import write_atomically
 from minigrad.nn.module import Module
 from minigrad.nn.state import IncompatibleKeys
+from minigrad.sealing import import_safetensors, is_sealed, seal, unseal
 
 
 def save(module: Module, path: str | os.PathLike[str]) -> None:
     """Write the module's parameters and buffers to a safetensors file.
 
-    The file appears whole or not at all: it is written under a temporary name in the same folder
-    and then renamed, so an interrupted save leaves an earlier file as it was.
+    The file appears whole or not at all, so an interrupted save leaves an earlier file as it was.
+    It holds a SHA-256 of its contents, which `load` compares and other tools pass over.
 
     Raises:
         ImportError: the safetensors package is not installed.
         OSError: the file cannot be written.
     """
-    data = _safetensors("save").numpy.save(module.state_dict())
-    target = Path(path).resolve()  # where a symbolic link points, which stays a link
-    temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, seal("save", module.state_dict(), {}))
 
 
 def load(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -> IncompatibleKeys:
-    """Read a file that `save` wrote into the module; see `Module.load_state_dict` for `strict`.
+    """Read a safetensors file into the module; see `Module.load_state_dict` for `strict`.
+
+    Files that `save` wrote are checked; those of other tools have nothing to check them by.
 
     Raises:
         ImportError: the safetensors package is not installed.
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or does not fit the module. Nothing was changed.
     """
-    safetensors = _safetensors("load")
+    safetensors = import_safetensors("load")
     data = Path(path).read_bytes()
     try:
-        state = safetensors.numpy.load(data)
+        state = unseal("load", data)[0] if is_sealed(data) else safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:  # KeyError: BF16, FP8
         raise ValueError(
             f"load: {os.fspath(path)} is damaged, or not a safetensors file of NumPy's dtypes "
             f"({error!r}); nothing was loaded, save it again"
         ) from error
     return module.load_state_dict(state, strict=strict)
-
-
-def _safetensors(caller: str) -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            f"{caller}: expected the package safetensors, which is not installed; "
-            "run `pip install safetensors`"
-        ) from error
-    return safetensors

@@ -151,22 +151,37 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was made, bit for bit. All or nothing.
 
+        What JSON makes of a state will do: text for the parameters' numbers, lists for tuples.
+
         Raises:
             ValueError: it is of another optimizer, or of other parameters.
         """
-        groups = copy.deepcopy(list(state_dict.get("param_groups", [])))
         own = self.state_dict()["param_groups"]
-        if [(g.keys(), g["params"]) for g in own] != [(g.keys(), g["params"]) for g in groups]:
+        try:
+            groups = [dict(group) for group in copy.deepcopy(state_dict["param_groups"])]
+            remembered = {int(i): dict(values) for i, values in state_dict["state"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self._name}: load_state_dict expects what state_dict returned, got something "
+                f"else ({error!r}); make the optimizer as it was when the state was saved"
+            ) from error
+        if [(g.keys(), g["params"]) for g in own] != [(g.keys(), g.get("params")) for g in groups]:
             raise ValueError(
                 f"{self._name}: load_state_dict expects groups {_outline(own)}, got "
                 f"{_outline(groups)}; make the optimizer as it was when the state was saved"
             )
         params = [p for group in self.param_groups for p in group["params"]]
+        if not remembered.keys() <= set(range(len(params))):
+            raise ValueError(
+                f"{self._name}: load_state_dict expects state of parameters 0 to "
+                f"{len(params) - 1}, got {sorted(remembered)}"
+            )
         state = [
-            {name: _like(p, value) for name, value in state_dict["state"].get(i, {}).items()}
+            {name: _like(p, value) for name, value in remembered.get(i, {}).items()}
             for i, p in enumerate(params)
         ]
         for group, loaded in zip(self.param_groups, groups, strict=True):
+            loaded.update({k: tuple(v) for k, v in loaded.items() if isinstance(group[k], tuple)})
             self.check(loaded)
             loaded["params"] = group["params"]
         self.param_groups, self.state = groups, state
@@ -185,5 +200,5 @@ def _like(p: Tensor, value: Any) -> Any:
 
 
 def _outline(groups: list[dict[str, Any]]) -> str:
-    outlines = [f"of {len(g['params'])} parameters with {', '.join(g)}" for g in groups]
+    outlines = [f"of {len(g.get('params', ()))} parameters with {', '.join(g)}" for g in groups]
     return "; ".join(outlines) or "none"

@@ -106,6 +106,93 @@ class TestEpoch:
         assert [first.tolist(), second.tolist()] == labels_of(loader) + labels_of(loader)
 
 
+def place(loader):
+    state = loader.state_dict()
+    return state["epoch"], state["batch"]
+
+
+class TestState:
+    def noisy(self, **options):
+        def noise(images, rng):
+            return images + rng.random(images.shape)
+
+        return DataLoader(
+            IMAGES, LABELS, **{"batch_size": 4, "shuffle": True, "transform": noise} | options
+        )
+
+    @pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"shuffle": False}, {"seed": 3}])
+    def test_another_loader_goes_on_in_the_middle_of_an_epoch(self, options):
+        loader = self.noisy(**options)
+        states, seen = [loader.state_dict()], []
+        for _ in range(3):
+            for batch in loader:
+                seen.append(batch)
+                states.append(loader.state_dict())
+        for done, state in enumerate(states[: -len(loader)]):
+            other = self.noisy(**options)
+            list(other)  # where it stood does not matter
+            other.load_state_dict(state)
+            assert other.state_dict() == state
+            rest = [batch for _ in range(other.epoch, 3) for batch in other]
+            assert len(rest) == len(seen) - done
+            for (images, labels), (x, y) in zip(rest, seen[done:], strict=True):
+                np.testing.assert_array_equal(images, x)
+                np.testing.assert_array_equal(labels, y)
+
+    def test_names_the_batch_that_comes_next(self):
+        loader = self.noisy()
+        assert place(loader) == (0, 0)
+        places = [place(loader) for _ in range(2) for _ in loader]
+        assert places == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+        loader.epoch = 5
+        assert loader.state_dict() == {
+            "epoch": 5, "batch": 0,
+            "seed": 0, "shuffle": True, "batch_size": 4, "drop_last": False, "items": 10,
+        }  # fmt: skip
+
+    def test_only_the_first_pass_is_a_rest(self):
+        loader = self.noisy()
+        loader.load_state_dict({**loader.state_dict(), "epoch": 2, "batch": 2})
+        assert loader.epoch == 2
+        assert [len(list(loader)) for _ in range(2)] == [1, 3]
+        assert loader.epoch == 4
+
+    def test_setting_the_epoch_begins_it(self):
+        loader = self.noisy()
+        loader.load_state_dict({**loader.state_dict(), "batch": 2})
+        loader.epoch = 0
+        assert len(list(loader)) == 3
+
+    @pytest.mark.parametrize(
+        ("change", "error", "match"),
+        [
+            (
+                {"seed": 1},
+                ValueError,
+                "expects .*'seed': 0.* got .*'seed': 1.*; make the loader as",
+            ),
+            ({"shuffle": False}, ValueError, "'shuffle': True"),
+            ({"batch_size": 5}, ValueError, "'batch_size': 4"),
+            ({"drop_last": True}, ValueError, "'drop_last': False"),
+            ({"items": 11}, ValueError, "'items': 10"),
+            ({"more": 1}, ValueError, "got .*'more': 1"),
+            ({"batch": 3}, ValueError, "expects a batch before 3, got 3"),
+            ({"batch": -1}, ValueError, "batch expects 0 or more, got -1"),
+            ({"epoch": -1}, ValueError, "epoch expects 0 or more, got -1"),
+            ({"epoch": 1.5}, TypeError, "epoch expects an integer, got 1.5"),
+        ],
+    )
+    def test_refuses_the_state_of_another_loader_and_stays_as_it_is(self, change, error, match):
+        loader = self.noisy()
+        next(iter(loader))
+        before = loader.state_dict()
+        with pytest.raises(error, match=match):
+            loader.load_state_dict({**before, **change})
+        with pytest.raises(ValueError, match="expects a state with epoch, batch and"):
+            loader.load_state_dict({"epoch": 0})
+        assert loader.state_dict() == before
+
+
 class TestTransform:
     def test_is_given_each_batch(self):
         shapes = []
