@@ -20,8 +20,9 @@ from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 if TYPE_CHECKING:
-    from minigrad import data, models, nn, optim, testing, training
+    from minigrad import data, interop, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
+    from minigrad.interop.dlpack import from_dlpack
     from minigrad.profiling import profile
 
 __version__ = "0.1.0"
@@ -37,9 +38,11 @@ __all__ = [
     "detect_anomaly",
     "empty_cache",
     "enable_grad",
+    "from_dlpack",
     "functional",
     "get_num_threads",
     "grad",
+    "interop",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
@@ -58,6 +61,8 @@ __all__ = [
 _LOADED_WHEN_USED = {
     "config": "minigrad.configuration",
     "data": "",
+    "from_dlpack": "minigrad.interop.dlpack",
+    "interop": "",
     "models": "",
     "nn": "",
     "optim": "",

@@ -230,6 +230,36 @@ class TensorMethods:
             raise ValueError(f"np.asarray: converting {array.dtype} to {dtype} needs a copy")
         return array.astype(dtype or array.dtype, copy=bool(copy))
 
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Lend the memory to another library: what `torch.from_dlpack(x)` calls.
+
+        What the other library writes goes unnoticed, as through `.data`: call `bump_version()`.
+
+        Args:
+            stream: None on a CPU.
+            max_version: of DLPack, that the other library knows.
+            dl_device: (1, 0), the CPU, or None.
+            copy: True always copies, False never does and raises instead; by default only what is
+                read-only or has negative strides is copied.
+
+        Raises:
+            BufferError: a gradient is required, or the memory cannot be lent as asked.
+        """
+        from minigrad.interop.dlpack import export
+
+        return export(self, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """(1, 0): the CPU."""
+        return self.data.__dlpack_device__()
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
