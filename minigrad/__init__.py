@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minigrad import functional
+from minigrad import functional, interop
 from minigrad.checkpoint import checkpoint
 from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
@@ -20,7 +20,7 @@ from minigrad.random import default_rng, manual_seed
 from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 
 if TYPE_CHECKING:
-    from minigrad import data, interop, models, nn, optim, testing, training
+    from minigrad import data, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
     from minigrad.interop.dlpack import from_dlpack
     from minigrad.profiling import profile
@@ -62,7 +62,6 @@ _LOADED_WHEN_USED = {
     "config": "minigrad.configuration",
     "data": "",
     "from_dlpack": "minigrad.interop.dlpack",
-    "interop": "",
     "models": "",
     "nn": "",
     "optim": "",
