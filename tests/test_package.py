@@ -28,6 +28,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
         minigrad.optim,
         minigrad.data,
         minigrad.models,
+        minigrad.interop,
     ],
     ids=lambda module: module.__name__,
 )

@@ -25,6 +25,7 @@ for y in (x + 1, 2.0 * x, x - x, np.float32(2) + x, -x, x**2, x / 2, x @ np.ones
     assert_type(y, mg.Tensor)
 assert_type(x[0, ..., 1:], mg.Tensor)
 assert_type(x > 0, mg.Tensor)
+assert_type((x > 0).any(), mg.Tensor)
 assert_type(x.sum(axis=(1, 2)).mean(), mg.Tensor)
 assert_type(x.reshape(2, -1).transpose(1, 0), mg.Tensor)
 assert_type(x.astype(np.float64), mg.Tensor)

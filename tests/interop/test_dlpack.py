@@ -109,6 +109,14 @@ def test_the_device_is_the_cpu():
         x.__dlpack__(dl_device=(2, 0))
 
 
+def test_torch_takes_tensors_as_it_takes_arrays():
+    x = mg.Tensor([[1.0, 2.0]])
+    for convert in (torch().as_tensor, torch().asarray):
+        assert np.shares_memory(convert(x).numpy(), x.data)
+    assert not np.shares_memory(torch().tensor(x).numpy(), x.data)
+    assert torch().tensor(x).tolist() == x.tolist()
+
+
 def test_a_consumer_of_an_old_version_is_served():
     x = mg.Tensor([1.0, 2.0])
     assert "dltensor_versioned" in repr(x.__dlpack__(max_version=(1, 0)))
