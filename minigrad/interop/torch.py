@@ -74,7 +74,7 @@ def load_state_dict(
         ValueError: something does not fit; the message names the first such thing.
         TypeError: something in `state` is neither tensor nor array.
     """
-    given = {name: _as_array(name, value) for name, value in state.items()}
+    given = _as_arrays(state)
     converted, missing = {}, []
     for theirs, slot in _slots(module, names).items():
         found = given.pop(theirs, None)
@@ -137,7 +137,7 @@ def match_by_order(module: nn.Module, state: Mapping[str, Any]) -> dict[str, str
     """
     return paired(
         {name: x.shape for name, x in state_arrays(module).items() if not _is_count(name)},
-        {name: _as_array(name, x).shape for name, x in state.items() if not _is_count(name)},
+        {name: x.shape for name, x in _as_arrays(state).items() if not _is_count(name)},
     )
 
 
@@ -165,19 +165,27 @@ def _is_count(name: str) -> bool:
     return name.rpartition(".")[2] == COUNT
 
 
-def _as_array(name: str, value: Any) -> np.ndarray:
-    """A PyTorch tensor, a Tensor or an array, as an array."""
-    if hasattr(value, "cpu"):  # PyTorch's, which need not be imported here to be known
-        value = value.detach().cpu()
-        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
-    elif isinstance(value, Tensor):
-        value = value.data
-    if not isinstance(value, np.ndarray):
+def _as_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """PyTorch tensors, Tensors and arrays as arrays."""
+    if not isinstance(state, Mapping):
         raise TypeError(
-            f"state_dict: expected a tensor or an array under '{name}', got "
-            f"{type(value).__name__}; hand over the dict that holds the tensors themselves"
+            f"state_dict: expected a dict of tensors by name, got {type(state).__name__}; hand "
+            "over its state_dict()"
         )
-    return value
+    arrays = {}
+    for name, value in state.items():
+        if hasattr(value, "cpu"):  # PyTorch's, which need not be imported here to be known
+            tensor = value.detach().cpu()
+            array = (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+        else:
+            array = value.data if isinstance(value, Tensor) else value
+        if not isinstance(array, np.ndarray):
+            raise TypeError(
+                f"state_dict: expected a tensor or an array under '{name}', got "
+                f"{type(value).__name__}; hand over the dict that holds the tensors themselves"
+            )
+        arrays[name] = array
+    return arrays
 
 
 # ------------------------------------------------------------------------------------------- files

@@ -314,6 +314,8 @@ def test_what_does_not_fit_is_named():
     )
     with pytest.raises(TypeError, match="a tensor or an array under 'model', got dict; hand over"):
         weights.load_state_dict(net, {"model": state})
+    with pytest.raises(TypeError, match=r"by name, got Linear; hand over its state_dict\(\)"):
+        weights.load_state_dict(net, tn.Linear(2, 2))
 
 
 def test_not_strict():
