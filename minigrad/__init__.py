@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minigrad import functional
+from minigrad import functional, interop
 from minigrad.checkpoint import checkpoint
 from minigrad.engine import Op, Tensor, op
 from minigrad.gradient import grad
@@ -22,6 +22,7 @@ from minigrad_ext import empty_cache, get_num_threads, kernels, set_num_threads
 if TYPE_CHECKING:
     from minigrad import data, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
+    from minigrad.interop.dlpack import from_dlpack
     from minigrad.profiling import profile
     from minigrad.summaries import compare, summary
 
@@ -39,9 +40,11 @@ __all__ = [
     "detect_anomaly",
     "empty_cache",
     "enable_grad",
+    "from_dlpack",
     "functional",
     "get_num_threads",
     "grad",
+    "interop",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
@@ -62,6 +65,7 @@ _LOADED_WHEN_USED = {
     "compare": "minigrad.summaries",
     "config": "minigrad.configuration",
     "data": "",
+    "from_dlpack": "minigrad.interop.dlpack",
     "models": "",
     "nn": "",
     "optim": "",

@@ -10,12 +10,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 recording = ContextVar("recording", default=True)
 anomaly = ContextVar("anomaly", default=False)
 replaying = ContextVar("replaying", default=False)
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Mode = tuple[ContextVar[bool], bool]
 
 
@@ -36,7 +37,7 @@ class Switched:
     def __exit__(self, *_: object) -> None:
         _set(self.before.pop())
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Function) -> Function:
         """The function, with these switches set in each of its calls."""
         if inspect.isgeneratorfunction(function):
             raise TypeError(
@@ -49,7 +50,7 @@ class Switched:
             with Switched(*self.switches):
                 return function(*args, **kwargs)
 
-        return inside
+        return cast(Function, inside)
 
 
 def _set(switches: Iterable[Mode]) -> None:
@@ -57,6 +58,10 @@ def _set(switches: Iterable[Mode]) -> None:
         mode.set(value)
 
 
+@overload
+def no_grad(function: None = None) -> Switched: ...
+@overload
+def no_grad(function: Function) -> Function: ...
 def no_grad(function: Callable[..., Any] | None = None) -> Any:
     """Record nothing, in a `with` block or a decorated function.
 
@@ -67,6 +72,10 @@ def no_grad(function: Callable[..., Any] | None = None) -> Any:
     return context if function is None else context(function)
 
 
+@overload
+def enable_grad(function: None = None) -> Switched: ...
+@overload
+def enable_grad(function: Function) -> Function: ...
 def enable_grad(function: Callable[..., Any] | None = None) -> Any:
     """Record again inside a `no_grad`: context manager and decorator, as `no_grad` is."""
     context = Switched((recording, True))
@@ -78,7 +87,7 @@ def is_grad_enabled() -> bool:
     return recording.get()
 
 
-def detect_anomaly() -> Any:
+def detect_anomaly() -> Switched:
     """Raise a RuntimeError naming the op that makes the first NaN or Inf, forward or backward.
 
     Context manager and decorator. Every result is inspected, so it slows the work down: it is for

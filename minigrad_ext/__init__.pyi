@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ._checks import Array
 from .geometry import Padding, Pair, Shape
 
-Array: TypeAlias = NDArray[Any]  # float32 or float64: the same one in all arrays of a call
-Index: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
-Labels: TypeAlias = NDArray[np.integer[Any]]
+_Index: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
+_Labels: TypeAlias = NDArray[np.integer[Any]]
 
 # fmt: off
 # The dial and the threads. Any number of threads gives the same bits.
@@ -39,10 +39,10 @@ def channel_sums(g: Array) -> Array: ...
 
 # Pooling: x (N, H, W, C), g and index (N, OH, OW, C); an index counts the taps of its window.
 def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
-               ) -> tuple[Array, Index]: ...
-def max_pool2d_grad(g: Array, index: Index, *, input_shape: Shape, kernel_size: Pair, stride: Pair,
+               ) -> tuple[Array, _Index]: ...
+def max_pool2d_grad(g: Array, index: _Index, *, input_shape: Shape, kernel_size: Pair, stride: Pair,
                     padding: Pair, ceil_mode: bool) -> Array: ...
-def max_pool2d_gather(x: Array, index: Index, *, kernel_size: Pair, stride: Pair, padding: Pair,
+def max_pool2d_gather(x: Array, index: _Index, *, kernel_size: Pair, stride: Pair, padding: Pair,
                       ceil_mode: bool) -> Array: ...
 def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair, ceil_mode: bool,
                count_include_pad: bool) -> Array: ...
@@ -59,9 +59,9 @@ def batch_norm_input_grad(g: Array, x: Array, mean: Array, inv_std: Array, weigh
                           bias: Array, sums: Array, *, relu: bool) -> Array: ...
 
 # Softmax cross-entropy: logits (M, C), labels and g (M,).
-def softmax_cross_entropy(logits: Array, labels: Labels, *, label_smoothing: float,
+def softmax_cross_entropy(logits: Array, labels: _Labels, *, label_smoothing: float,
                           ignore_index: int) -> Array: ...
-def softmax_cross_entropy_grad(g: Array, logits: Array, labels: Labels, *, label_smoothing: float,
+def softmax_cross_entropy_grad(g: Array, logits: Array, labels: _Labels, *, label_smoothing: float,
                                ignore_index: int) -> Array: ...
 
 # Dropout: any shape; a seed has 64 bits.

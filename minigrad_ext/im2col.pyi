@@ -1,12 +1,7 @@
 """The loops of a convolution by BLAS; see im2col.pyx."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from ._checks import Array
 from .geometry import Pair
-
-Array = NDArray[Any]
 
 # fmt: off
 def correlate(

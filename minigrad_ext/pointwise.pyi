@@ -1,10 +1,6 @@
 """Gradients of 1x1 convolutions; see pointwise.pyx."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from ._checks import Array
 
 AVAILABLE: bool
 

@@ -29,6 +29,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
         minigrad.data,
         minigrad.models,
         minigrad.training,
+        minigrad.interop,
     ],
     ids=lambda module: module.__name__,
 )

@@ -6,7 +6,7 @@ They are installed on `Tensor` when `minigrad.functional` is imported.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -63,6 +63,9 @@ class TensorMethods:
     def __neg__(self) -> Tensor:
         return elementwise.neg.direct(self)
 
+    def __pos__(self) -> Self:
+        return self
+
     def __abs__(self) -> Tensor:
         return elementwise.abs.direct(self)
 
@@ -109,10 +112,22 @@ class TensorMethods:
     def __or__(self, y: Any) -> Tensor:
         return wrap(np.bitwise_or(self.data, _plain(y)))
 
-    __rand__, __ror__ = __and__, __or__
+    def __xor__(self, y: Any) -> Tensor:
+        return wrap(np.bitwise_xor(self.data, _plain(y)))
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Tensor:
         return wrap(np.invert(self.data))
+
+    def __contains__(self, y: Any) -> bool:
+        return bool(np.any(np.equal(self.data, _plain(y))))
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return wrap(np.any(self.data, axis=axis, keepdims=keepdims))
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return wrap(np.all(self.data, axis=axis, keepdims=keepdims))
 
     __hash__ = object.__hash__  # tensors are keys by identity
 
@@ -230,11 +245,40 @@ class TensorMethods:
             raise ValueError(f"np.asarray: converting {array.dtype} to {dtype} needs a copy")
         return array.astype(dtype or array.dtype, copy=bool(copy))
 
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Lend the memory to another library: what `torch.from_dlpack(x)` calls.
+
+        What the other library writes goes unnoticed, as through `.data`: call `bump_version()`.
+
+        Args:
+            stream: None on a CPU.
+            max_version: of DLPack, that the other library knows.
+            dl_device: (1, 0), the CPU, or None.
+            copy: True always copies, False never does and raises instead; by default only what is
+                read-only or has negative strides is copied.
+
+        Raises:
+            BufferError: a gradient is required, or the memory cannot be lent as asked.
+        """
+        from minigrad.interop.dlpack import export
+
+        return export(self, stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """(1, 0): the CPU."""
+        return self.data.__dlpack_device__()
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
-                f"bool: expected a single number, got shape {self.shape}; use .data.any() or "
-                ".data.all()"
+                f"bool: expected a single number, got shape {self.shape}; use .any() or .all()"
             )
         return bool(self.data.item())
 

@@ -8,14 +8,25 @@ AttributeError as everywhere, and a subclass need not call `super().__init__()`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from reprlib import recursive_repr
-from typing import Any, Self
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
 from minigrad.engine import Tensor
 from minigrad.nn.state import IncompatibleKeys, load_arrays
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Computes(Protocol[P, R_co]):
+    """What has a `forward`."""
+
+    @property
+    def forward(self) -> Callable[P, R_co]:
+        """Compute the output."""
 
 
 class Parameter(Tensor):
@@ -39,8 +50,8 @@ class Module:
 
     training: bool = True
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the output."""
+    def __call__(self: Computes[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compute the output; for type checkers a call takes and returns what `forward` does."""
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -186,6 +186,16 @@ def test_numpy_on_the_left(left: Any) -> None:
         assert (left == x).dtype == np.bool_
 
 
+def test_numpy_decides_whether_it_copies() -> None:
+    x = mg.Tensor([1.0, 2.0])
+    assert np.shares_memory(np.array(x, copy=False), x.data)
+    assert np.shares_memory(np.array(x, copy=None), x.data)
+    assert not np.shares_memory(np.array(x), x.data)
+    assert not np.shares_memory(np.array(x, copy=None, dtype=np.float64), x.data)
+    with pytest.raises(ValueError, match="converting float32 to float64 needs a copy"):
+        np.array(x, copy=False, dtype=np.float64)
+
+
 def test_asarray_is_refused_where_a_gradient_would_be_lost() -> None:
     x = mg.Tensor([1.0, 2.0])
     assert np.asarray(x) is x.data

@@ -43,6 +43,11 @@ X = np.random.default_rng(0).standard_normal((2, 3, 4))
         lambda x: 2 ** (x / 3 - 1) ** 2,
         lambda x: x @ x.swapaxes(1, 2),
         lambda x: (x > 0) | ~(x <= -1) & (x != 0) & (x >= -9) & (x < 9) & (x == x),
+        lambda x: (x > 0) ^ (x < 1),
+        lambda x: True ^ (x > 0),
+        lambda x: (x > 0).any(),
+        lambda x: (x > -1).all(axis=(0, 2), keepdims=True),
+        lambda x: +x,
         lambda x: x[1, ..., ::2],
     ],
 )
@@ -58,6 +63,8 @@ def test_what_the_data_is_like() -> None:
     assert (x.shape, x.ndim, x.size, len(x)) == (X.shape, 3, 24, 2)
     assert [row.shape for row in x] == [(3, 4)] * 2
     assert x.tolist() == X.tolist()
+    assert X[1, 2, 3] in x
+    assert 9.0 not in x
     one = mg.Tensor(2.5)
     assert (one.item(), float(one), int(one), bool(one)) == (2.5, 2.5, 2, True)
     assert [10, 20, 30][mg.Tensor(np.array(1))] == 20

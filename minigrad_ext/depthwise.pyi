@@ -1,0 +1,1 @@
+"""Depthwise convolution, for other compiled modules only; see depthwise.pyx."""

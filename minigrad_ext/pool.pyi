@@ -1,0 +1,1 @@
+"""The windows of both poolings, for compiled code alone; see pool.pyx."""
