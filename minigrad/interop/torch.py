@@ -32,8 +32,8 @@ from minigrad import nn
 from minigrad.engine import Tensor
 from minigrad.files import write_atomically
 from minigrad.interop.naming import paired, renamed
-from minigrad.nn.serialization import import_safetensors
 from minigrad.nn.state import IncompatibleKeys
+from minigrad.sealing import import_safetensors
 
 # For each kind of layer, which axes of ours stand in PyTorch's order.
 AXES: dict[type[nn.Module], dict[str, tuple[int, ...]]] = {
