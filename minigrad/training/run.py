@@ -39,18 +39,17 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as closing:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                file = closing.enter_context((self.path / LOCK).open("a+", encoding="ascii"))
+                file = closing.enter_context((self.path / LOCK).open("a+b", buffering=0))
                 if lock(file):
                     remove_temporaries(self.path)
                     file.truncate(0)
-                    file.write(f"{os.getpid()}\n")
-                    file.flush()
+                    file.write(b"%d\n" % os.getpid())
                     closing.pop_all()
                     self._lock = file
                     return self

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -308,19 +309,32 @@ def test_a_disk_that_fails_at_any_step_leaves_a_good_one(
     assert step_of(read_run(folder)) == 4
 
 
-def test_a_disk_that_is_full_in_the_middle_of_the_file(folder):
-    """A limit on the size of files makes the system's own write fail half-way."""
+@contextmanager
+def files_of_at_most(size):
+    """A limit with which the system's own write fails half-way, as on a disk that is full."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with RunFolder(folder) as run:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-        try:
-            with pytest.raises(OSError, match=r"cannot write .*: File too large; what was there"):
-                run.save(*contents(3))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_the_file(folder):
+    sentence = r"^cannot write .*: File too large; what was there"
+    with RunFolder(folder) as run, files_of_at_most(4096), pytest.raises(OSError, match=sentence):
+        run.save(*contents(3))
     assert files(folder) == [PREVIOUS, NEWEST]
     assert step_of(read_run(folder)) == 2
+
+
+def test_a_disk_that_is_full_from_the_beginning(tmp_path):
+    sentence = r"^RunFolder: .* cannot be written to: File too large; choose another folder$"
+    with files_of_at_most(0), pytest.raises(OSError, match=sentence):
+        RunFolder(tmp_path).__enter__()
+    with RunFolder(tmp_path):  # it was not left locked
+        pass
 
 
 def test_ctrl_c_in_the_middle_of_a_save(folder, monkeypatch):
