@@ -55,7 +55,7 @@ class AfterEinops:
         return spec
 
 
-if "einops" in sys.modules:
+if "einops._backends" in sys.modules:
     import_module("minigrad.interop.einops")
 else:
     sys.meta_path.insert(0, AfterEinops)

@@ -152,7 +152,7 @@ def _slots(module: nn.Module, names: Mapping[str, str] | None) -> dict[str, Slot
             (axes[last] for kind, axes in AXES.items() if isinstance(layer, kind) and last in axes),
             tuple(range(array.ndim)),
         )
-        kind = type(layer or module).__name__
+        kind = type(module if layer is None else layer).__name__
         slots.append(Slot(name, kind, axes, array.transpose(axes).copy()))
         if isinstance(layer, nn.BatchNorm2d) and last == "running_var":
             count = name.removesuffix(last) + COUNT
