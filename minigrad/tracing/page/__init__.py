@@ -26,6 +26,7 @@ SCRIPTS = (
     "words.js",
     "groups.js",
     "viewport.js",
+    "layers.js",
     "graph.js",
     "pictures.js",
     "tensors.js",
@@ -54,7 +55,8 @@ def render(data: dict[str, Any]) -> str:
             "this minigrad"
         )
     style = "".join(_read(name) for name in STYLES)
-    layout = "".join(_read(name) for name in LAYOUT)
+    # The map that dagre names is not shipped, so a browser must not look for it.
+    layout = re.sub(r"//# sourceMappingURL=\S+", "", "".join(_read(name) for name in LAYOUT))
     script = "".join(_read(name) for name in SCRIPTS)
     parts = {
         "title": html.escape(str(data["title"])),

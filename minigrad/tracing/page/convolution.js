@@ -27,6 +27,12 @@ class Convolution {
     return this.kernel[0] === 1 && this.kernel[1] === 1 && this.groups === 1;
   }
 
+  /** An output channel worth looking at first: the one with the largest number at this pixel. */
+  telling(n, i, j) {
+    const size = (o) => Math.abs(this.y.at(n, i, j, o)) || 0;
+    return this.y.axes[3].reduce((p, q) => (size(q) > size(p) ? q : p));
+  }
+
   /** The channels of the input that output channel o reads. */
   channels(o) {
     const each = this.w.shape[2];
@@ -96,7 +102,7 @@ function sumLines(convolution, result, index) {
   line(`stored in y[${index.join(", ")}]`, stored === undefined ? "not kept" : y.exact(stored), { class: "stored", "data-value": stored });
   const close = stored !== undefined && Math.abs(result.value - stored) <= 1e-4 * Math.max(1, Math.abs(stored), Math.abs(result.sum));
   if (stored !== undefined && Number.isFinite(result.value)) {
-    lines.append(make("dt", {}, ""), make("dd", { class: close ? "agree" : "differ" }, close ? "✓ the same, but for rounding" : "differs"));
+    lines.append(make("dt", {}, ""), make("dd", { class: close ? "agree" : "differ" }, close ? "✓ they agree" : "they differ"));
   }
   return lines;
 }

@@ -9,7 +9,7 @@ class Gemm {
     this.n = y.axes[0][0];
     this.i = y.axes[1][Math.floor(y.axes[1].length / 2)];
     this.j = y.axes[2][Math.floor(y.axes[2].length / 2)];
-    this.o = y.axes[3][0];
+    this.o = convolution.telling(this.n, this.i, this.j);
     this.canvas = make("canvas", {
       tabindex: "0", role: "img", class: "product",
       "aria-label": "Matrix product: pixel rows times weight matrix. Up and down choose a pixel, left and right an output channel.",
@@ -44,7 +44,7 @@ class Gemm {
     const channels = x.axes[3], outputs = y.axes[3], pixels = this.pixels;
     const room = Math.max(220, this.canvas.parentNode.clientWidth - 2), gap = 18, label = 20;
     const side = Math.max(1, Math.min(26, Math.floor((room - gap - label) / (channels.length + outputs.length))));
-    const high = Math.max(side, Math.min(side * 2, Math.floor(200 / pixels.length), 26));
+    const high = Math.max(4, Math.min(22, Math.floor(280 / pixels.length)));
     const left = label, right = left + channels.length * side + gap, top = label, bottom = top + channels.length * side + gap;
     this.at = { left, right, top, bottom, side, high, channels, outputs, pixels };
     const width = right + outputs.length * side + 2;

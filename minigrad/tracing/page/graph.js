@@ -14,6 +14,7 @@ class Graph {
     this.world = this.svg.querySelector(".world");
     this.viewport = new Viewport(this.svg, this.world);
     this.pen = document.createElement("canvas").getContext("2d");
+    this.family = getComputedStyle(document.body).fontFamily;
     this.layout = new Layout();
     this.elements = new Map();
     this.lit = [];
@@ -53,13 +54,13 @@ class Graph {
 
   width(text, weight, size) {
     if (!text) return 0;
-    this.pen.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+    this.pen.font = `${weight} ${size}px ${this.family}`;
     return Math.ceil(this.pen.measureText(text).width);
   }
 
   texts(box) {
     const { trace } = this;
-    if (box.children) return [shorten(groupTitle(box), 28), `${countOps(box)} ops`];
+    if (box.children) return [shorten(groupTitle(box), 28), numberOf(countOps(box), "op")];
     if (box.tensor !== undefined) return [shorten(leafName(trace, box.tensor), 18), ""];
     const node = trace.nodes[box.node];
     return [shorten(plainName(node.op), 24), tensorShape(trace, node.output)];
@@ -68,17 +69,18 @@ class Graph {
   draw(placed) {
     this.elements.clear();
     this.lit = [];
-    const groups = make("svg:g"), edges = make("svg:g", { class: "edges" }), nodes = make("svg:g");
-    for (const [id, at] of Object.entries(placed.groups)) groups.append(this.drawGroup(this.boxes.get(id), at));
+    const layers = new Layers(this.world, ["groups", "edges", "boxes"]);
+    for (const [id, at] of Object.entries(placed.groups)) layers.add("groups", this.drawGroup(this.boxes.get(id), at), at.x, at.x + at.width);
     this.paths = new Map();
     for (const [key, d] of Object.entries(placed.segments)) {
-      const ends = !key.split("|")[3].startsWith("out:");
+      const ends = key.split("|")[3] in placed.boxes; // not at the border of an open group
       const element = make("svg:path", { d, class: ends ? "edge ends" : "edge" });
       this.paths.set(key, element);
-      edges.append(element);
+      layers.add("edges", element, ...span(d));
     }
-    for (const [id, at] of Object.entries(placed.boxes)) nodes.append(this.drawBox(this.boxes.get(id), at));
-    this.world.replaceChildren(groups, edges, nodes);
+    for (const [id, at] of Object.entries(placed.boxes)) layers.add("boxes", this.drawBox(this.boxes.get(id), at), at.x, at.x + at.width);
+    this.viewport.onmove = (left, right) => layers.show(left, right);
+    this.viewport.apply();
     if (this.current) this.light(...this.current);
     if (this.onredraw) this.onredraw();
   }
@@ -140,7 +142,14 @@ class Graph {
     this.open = new Set([this.root.id]);
     if (open) everyBox(this.root, (box) => box.children && this.open.add(box.id));
     await this.redraw();
-    this.viewport.fit(this.extent.width, this.extent.height);
+    this.fit();
+  }
+
+  /** The whole graph; where that is too long to be seen, the part around the present step. */
+  fit() {
+    const { width, height } = this.extent;
+    const whole = this.viewport.fit(width, height, 0.08);
+    if (!whole && this.centre) this.viewport.show(this.boxAt(this.centre), true);
   }
 
   /** Open whatever hides this op, leaf or group, and bring it to the middle. */
@@ -170,6 +179,7 @@ class Graph {
     };
     const at = step.kind === "seed" ? sourceOf(this.trace, step.tensor) : `n${step.node}`;
     const to = this.standsFor.get(at);
+    this.centre = at;
     if (step.kind !== "seed") {
       for (const t of this.trace.nodes[step.node].inputs) {
         if (t === null || t === undefined) continue;
@@ -237,8 +247,19 @@ class Layout {
   }
 }
 
+/* From where to where a path leads: it begins with M x y, and ends at an x y, or at an x. */
+function span(d) {
+  const numbers = d.match(/-?[\d.]+/g).map(Number);
+  const end = /H[-\d.]+$/.test(d) ? numbers.at(-1) : numbers.at(-2);
+  return [numbers[0], end];
+}
+
 function groupTitle(group) {
   return [shorten(group.title, 40), group.kind].filter(Boolean).join(" · ");
+}
+
+function numberOf(count, thing) {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 function leafName(trace, t) {

@@ -69,7 +69,7 @@ function setUpTheme(onchange) {
 function setUpButtons(graph) {
   const actions = {
     closer: () => graph.viewport.zoom(1.3), farther: () => graph.viewport.zoom(1 / 1.3),
-    fit: () => graph.viewport.fit(graph.extent.width, graph.extent.height),
+    fit: () => graph.fit(),
     unfold: () => graph.setAll(true), fold: () => graph.setAll(false),
     about: () => find("help-box").showModal(),
   };

@@ -21,7 +21,7 @@ class Panel {
       make("div", { class: "side" }, make("h3", {}, title), ...cards.map((c) => c.element)));
     this.cards = [...parts.into.cards, ...parts.out.cards, ...(parts.wide || [])];
     const key = `${number}`;
-    this.element.replaceChildren(story, into, out, ...(parts.wide || []).map((w) => w.element));
+    this.element.replaceChildren(story, ...(parts.wide || []).map((w) => w.element), into, out);
     if (this.key !== key) this.element.scrollTop = 0;
     this.key = key;
     this.drawAll();
@@ -115,7 +115,7 @@ class Panel {
     const note = make("div", { class: "passed" }, rule && make("code", {}, rule.text), this.arrival(passed));
     const one = card(passed.gradient, { title: `to ${name}`, note, weights, tags: ["gradient"], shape: trace.tensors[t].shape });
     if (passed.of === 1 || passed.arrived === 1) return one;
-    const total = card(passed.total, { title: `total at ${name} so far`, weights, tags: ["sum"] });
+    const total = card(passed.total, { title: passed.arrived === passed.of ? `total at ${name}` : `total at ${name} so far`, weights, tags: ["sum"] });
     one.element.append(total.element);
     return { element: one.element, draw() { one.draw(); total.draw(); } };
   }

@@ -8,7 +8,7 @@ class Taps {
     this.n = y.axes[0][0];
     this.i = y.axes[1][Math.floor(y.axes[1].length / 2)];
     this.j = y.axes[2][Math.floor(y.axes[2].length / 2)];
-    this.o = y.axes[3][0];
+    this.o = convolution.telling(this.n, this.i, this.j);
     this.tap = [Math.floor(kernel[0] / 2), Math.floor(kernel[1] / 2)];
     this.picker = make("canvas", { tabindex: "0", role: "img", "aria-label": "The input image with the window: arrow keys move it." });
     for (const kind of ["pointermove", "pointerdown"]) this.picker.addEventListener(kind, (event) => this.point(event));
@@ -16,7 +16,7 @@ class Taps {
     this.output = make("select", { "aria-label": "output channel", onchange: () => {
       this.o = y.axes[3][this.output.selectedIndex];
       this.draw();
-    } }, ...y.axes[3].map((o) => make("option", {}, `output channel ${o}`)));
+    } }, ...y.axes[3].map((o) => make("option", { selected: o === this.o }, `output channel ${o}`)));
     this.grid = make("div", { class: "taps", role: "group", "aria-label": "the taps of the window" });
     this.grid.style.setProperty("--across", kernel[1]);
     this.words = make("p", { class: "where", "aria-live": "polite" });
@@ -33,7 +33,7 @@ class Taps {
 
   draw() {
     const result = this.c.output(this.n, this.i, this.j, this.o);
-    this.drawPicker();
+    this.drawPicker(result);
     const { x, w, kernel } = this.c;
     const largest = Math.max(...result.taps.map((tap) => Math.abs(tap.sum || 0))) || 1;
     this.grid.replaceChildren(...result.taps.map((tap) => this.drawTap(tap, x.reach, w.reach, largest)));
@@ -46,10 +46,10 @@ class Taps {
 
   drawTap(tap, reachX, reachW, largest) {
     const strips = make("canvas", { "aria-hidden": "true" });
-    const shown = tap.terms.slice(0, 64), width = Math.max(1, Math.min(16, Math.floor(104 / shown.length)));
-    const pen = sheet(strips, Math.max(shown.length * width, 16), 27);
-    paint(pen, { x: 0, y: 0, rows: 1, columns: shown.length, width, height: 12, reach: reachX, at: (r, c) => shown[c].x });
-    paint(pen, { x: 0, y: 15, rows: 1, columns: shown.length, width, height: 12, reach: reachW, at: (r, c) => shown[c].w });
+    const shown = tap.terms.slice(0, 64), width = Math.max(1, Math.min(16, Math.floor(110 / shown.length)));
+    const pen = sheet(strips, shown.length * width, 29);
+    paint(pen, { x: 0, y: 0, rows: 1, columns: shown.length, width, height: 14, reach: reachX, at: (r, c) => shown[c].x });
+    paint(pen, { x: 0, y: 15, rows: 1, columns: shown.length, width, height: 14, reach: reachW, at: (r, c) => shown[c].w });
     const chosen = tap.u === this.tap[0] && tap.v === this.tap[1];
     const sum = tap.sum === undefined ? "cut" : brief(tap.sum, 4);
     const button = make("button", {
@@ -68,9 +68,11 @@ class Taps {
     this.grid.querySelector('[aria-pressed="true"]').focus();
   }
 
-  drawPicker() {
-    const { x, kernel } = this.c, [, rows, columns, channels] = x.axes;
-    const channel = this.c.channels(this.o).find((c) => channels.includes(c)) ?? channels[0];
+  /* The input channel that the chosen tap hears most of, with the window over it. */
+  drawPicker(result) {
+    const { x, kernel } = this.c, [, rows, columns] = x.axes;
+    const terms = result.taps[this.tap[0] * kernel[1] + this.tap[1]].terms;
+    const { channel } = terms.reduce((p, q) => (Math.abs(q.product) > Math.abs(p.product) ? q : p));
     const side = Math.max(3, Math.min(26, Math.floor(168 / Math.max(rows.length, columns.length))));
     const border = side * Math.max(this.c.padding[0][0], this.c.padding[1][0]) + 2;
     this.pick = { side, border };

@@ -22,6 +22,7 @@ class Viewport {
   apply() {
     this.world.setAttribute("transform", `translate(${this.x} ${this.y}) scale(${this.scale})`);
     this.svg.classList.toggle("far", this.scale < 0.45);
+    if (this.onmove) this.onmove(-this.x / this.scale, (this.size.width - this.x) / this.scale);
   }
 
   wheel(event) {
@@ -90,13 +91,15 @@ class Viewport {
     return Boolean(this.moved);
   }
 
-  fit(width, height, least = 0.02) {
+  /** Show all of it, if that can be done at the least scale or above; says whether it could. */
+  fit(width, height, least) {
     const room = this.size, margin = 24;
     const scale = Math.min(1.25, (room.width - 2 * margin) / width, (room.height - 2 * margin) / height);
     this.scale = Math.max(least, scale);
     this.x = scale >= least ? (room.width - width * this.scale) / 2 : margin;
     this.y = (room.height - height * this.scale) / 2;
     this.apply();
+    return scale >= least;
   }
 
   /** Bring a box into view, moving no more than is needed; `always` puts it in the middle. */
