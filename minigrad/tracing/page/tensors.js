@@ -26,7 +26,7 @@ function card(record, { title, note = null, weights = false, tags = [], shape = 
   element.append(statistics(values), picture.element);
   const shown = shownNote(values, picture);
   if (shown) element.append(make("p", { class: "quiet" }, shown));
-  return { element, draw: () => picture.draw() };
+  return { element, picture, draw: () => picture.draw() };
 }
 
 function statistics(values) {
