@@ -153,7 +153,7 @@ def test_a_3x3_convolution_shows_nine_taps_and_their_sum(show: Show) -> None:
     y = unpacked(data["tensors"][data["nodes"][1]["output"]]["value"])
     wide = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     page.locator(".pick select").select_option("output channel 1")
-    for key in ("ArrowUp", "ArrowUp", "ArrowRight"):  # from the middle (2, 2) to the border
+    for key in ["ArrowUp"] * 4 + ["ArrowLeft"] * 4 + ["ArrowRight"] * 3:  # to the border
         page.locator(".pick canvas").press(key)
     sums = [[wide[0, u, 3 + v] @ w[u, v, :, 1] for v in range(3)] for u in range(3)]
     shown = page.locator(".tap b").all_inner_texts()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import pkgutil
 import re
 from hashlib import sha256
+from importlib import import_module
 from importlib.resources import files
 
 import made_traces
 import pytest
 
+from minigrad import functional
+from minigrad.engine import Op
 from minigrad.tracing import page
 
 FOLDER = files(page)
@@ -78,3 +82,15 @@ def test_the_layout_library_is_named_with_its_version_and_licence() -> None:
 
 def test_code_and_library_are_small() -> None:
     assert len(PAGE) < 300_000
+
+
+def test_every_op_of_a_forward_pass_has_its_words_and_no_words_are_left_over() -> None:
+    ops = set()
+    for module in pkgutil.iter_modules(functional.__path__):
+        rooms = vars(import_module(f"minigrad.functional.{module.name}"))
+        ops |= {thing.name.lstrip("_") for thing in rooms.values() if isinstance(thing, Op)}
+    helpers = {"argmax", "hat", "identity", "put_back", "scatter", "take"}  # no gradient, or not called by people
+    ops = {name for name in ops if not name.endswith(("_grad", "_sums"))} - helpers
+    words = FOLDER.joinpath("words.js").read_text(encoding="utf-8")
+    named = set(re.findall(r"^  (\w+): \[\"", words, re.MULTILINE))
+    assert named == (ops - {"conv2d_relu"}) | {"pointwise"}

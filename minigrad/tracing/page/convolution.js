@@ -27,10 +27,18 @@ class Convolution {
     return this.kernel[0] === 1 && this.kernel[1] === 1 && this.groups === 1;
   }
 
-  /** An output channel worth looking at first: the one with the largest number at this pixel. */
-  telling(n, i, j) {
-    const size = (o) => Math.abs(this.y.at(n, i, j, o)) || 0;
-    return this.y.axes[3].reduce((p, q) => (size(q) > size(p) ? q : p));
+  /** The output number worth looking at first: the largest of the first image, as {n, i, j, o}. */
+  get telling() {
+    const { axes, data } = this.y;
+    let best = 0, rest = 0;
+    for (let k = 0; k < data.length / axes[0].length; k++) if (Math.abs(data[k]) > Math.abs(data[best])) rest = best = k;
+    const index = [];
+    for (let a = 3; a >= 0; a--) {
+      index.unshift(axes[a][rest % axes[a].length]);
+      rest = Math.floor(rest / axes[a].length);
+    }
+    const [n, i, j, o] = index;
+    return { n, i, j, o };
   }
 
   /** The channels of the input that output channel o reads. */

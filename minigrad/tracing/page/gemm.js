@@ -5,11 +5,7 @@
 class Gemm {
   constructor(convolution) {
     this.c = convolution;
-    const { y } = convolution;
-    this.n = y.axes[0][0];
-    this.i = y.axes[1][Math.floor(y.axes[1].length / 2)];
-    this.j = y.axes[2][Math.floor(y.axes[2].length / 2)];
-    this.o = convolution.telling(this.n, this.i, this.j);
+    Object.assign(this, convolution.telling); // n, i, j, o
     this.canvas = make("canvas", {
       tabindex: "0", role: "img", class: "product",
       "aria-label": "Matrix product: pixel rows times weight matrix. Up and down choose a pixel, left and right an output channel.",
@@ -44,15 +40,16 @@ class Gemm {
     const channels = x.axes[3], outputs = y.axes[3], pixels = this.pixels;
     const room = Math.max(220, this.canvas.parentNode.clientWidth - 2), gap = 18, label = 20;
     const side = Math.max(1, Math.min(26, Math.floor((room - gap - label) / (channels.length + outputs.length))));
-    const high = Math.max(4, Math.min(22, Math.floor(280 / pixels.length)));
-    const left = label, right = left + channels.length * side + gap, top = label, bottom = top + channels.length * side + gap;
-    this.at = { left, right, top, bottom, side, high, channels, outputs, pixels };
-    const width = right + outputs.length * side + 2;
+    const high = Math.max(4, Math.min(22, Math.floor(180 / pixels.length)));
+    const low = Math.max(2, Math.min(side, Math.floor(140 / channels.length)));
+    const left = label, right = left + channels.length * side + gap, top = label, bottom = top + channels.length * low + gap;
+    this.at = { left, right, top, bottom, side, high, low, channels, outputs, pixels };
+    const width = Math.max(right + outputs.length * side + 4, right + 60);
     const pen = sheet(this.canvas, width, bottom + pixels.length * high + label);
-    paint(pen, { x: right, y: top, rows: channels.length, columns: outputs.length, width: side, height: side, reach: w.reach, at: (r, c) => w.at(0, 0, channels[r], outputs[c]) });
+    paint(pen, { x: right, y: top, rows: channels.length, columns: outputs.length, width: side, height: low, reach: w.reach, at: (r, c) => w.at(0, 0, channels[r], outputs[c]) });
     paint(pen, { x: left, y: bottom, rows: pixels.length, columns: channels.length, width: side, height: high, reach: x.reach, at: (r, c) => this.pixelValue(pixels[r], channels[c]) });
     paint(pen, { x: right, y: bottom, rows: pixels.length, columns: outputs.length, width: side, height: high, reach: y.reach, at: (r, c) => y.at(this.n, ...pixels[r], outputs[c]) });
-    this.frames(pen, width);
+    this.frames(pen);
     this.drawPicker();
     this.say();
   }
@@ -62,28 +59,28 @@ class Gemm {
     return at.inside ? this.c.x.at(this.n, at.row, at.column, channel) : 0;
   }
 
-  frames(pen, width) {
-    const { left, right, top, bottom, side, high, channels, outputs, pixels } = this.at;
+  frames(pen) {
+    const { left, right, top, bottom, side, high, low, channels, outputs, pixels } = this.at;
     const row = pixels.findIndex(([i, j]) => i === this.i && j === this.j), column = outputs.indexOf(this.o);
-    const deep = channels.length * side, across = outputs.length * side, tall = pixels.length * high;
+    const wide = channels.length * side, deep = channels.length * low, across = outputs.length * side, tall = pixels.length * high;
     pen.strokeStyle = ink("--line");
     pen.lineWidth = 1;
-    for (const [x, y, w, h] of [[right, top, across, deep], [left, bottom, deep, tall], [right, bottom, across, tall]]) pen.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
+    for (const [x, y, w, h] of [[right, top, across, deep], [left, bottom, wide, tall], [right, bottom, across, tall]]) pen.strokeRect(x - 0.5, y - 0.5, w + 1, h + 1);
     pen.fillStyle = ink("--soft");
     pen.font = "12px system-ui, sans-serif";
     pen.textAlign = "left";
     pen.fillText(`W  ${channels.length}×${outputs.length}`, right, top - 6);
     pen.fillText(`X  ${pixels.length} pixels × ${channels.length}`, left, bottom - 6);
-    pen.fillText("Y", right, bottom + tall + 14, width - right);
+    pen.fillText(`Y  ${pixels.length} × ${outputs.length}`, right, bottom + tall + 15);
     pen.strokeStyle = pen.fillStyle = ink("--mark");
     pen.lineWidth = 2;
     const middle = right + (column + 0.5) * side, height = bottom + (row + 0.5) * high;
-    pen.strokeRect(left - 1, bottom + row * high - 1, deep + 2, high + 2);
+    pen.strokeRect(left - 1, bottom + row * high - 1, wide + 2, high + 2);
     pen.strokeRect(right + column * side - 1, top - 1, side + 2, deep + 2);
     pen.setLineDash([3, 3]);
     pen.lineWidth = 1;
     pen.beginPath();
-    pen.moveTo(left + deep + 1, height);
+    pen.moveTo(left + wide + 1, height);
     pen.lineTo(right + column * side - 1, height);
     pen.moveTo(middle, top + deep + 1);
     pen.lineTo(middle, bottom + row * high - 1);
@@ -137,12 +134,12 @@ class Gemm {
   }
 
   pointAtProduct(event) {
-    const { left, right, top, bottom, side, high, channels, outputs, pixels } = this.at;
+    const { left, right, top, bottom, side, high, low, channels, outputs, pixels } = this.at;
     const box = this.canvas.getBoundingClientRect();
     const x = event.clientX - box.left, y = event.clientY - box.top;
     const column = Math.floor((x - right) / side), row = Math.floor((y - bottom) / high);
     const inColumns = column >= 0 && column < outputs.length, inRows = row >= 0 && row < pixels.length;
-    const overW = inColumns && y >= top && y < top + channels.length * side;
+    const overW = inColumns && y >= top && y < top + channels.length * low;
     const overX = inRows && x >= left && x < left + channels.length * side;
     if (overW) this.moveTo(this.i, this.j, outputs[column]);
     else if (overX) this.moveTo(...pixels[row], this.o);

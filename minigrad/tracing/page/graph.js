@@ -61,9 +61,12 @@ class Graph {
   texts(box) {
     const { trace } = this;
     if (box.children) return [shorten(groupTitle(box), 28), numberOf(countOps(box), "op")];
-    if (box.tensor !== undefined) return [shorten(leafName(trace, box.tensor), 18), ""];
+    if (box.tensor !== undefined) {
+      const one = scalarOf(trace, box.tensor), name = shorten(leafName(trace, box.tensor), 18);
+      return [one === null ? name : `${name} = ${one}`, ""];
+    }
     const node = trace.nodes[box.node];
-    return [shorten(plainName(node.op), 24), tensorShape(trace, node.output)];
+    return [shorten(plainName(node.op), 24), scalarOf(trace, node.output) ?? tensorShape(trace, node.output)];
   }
 
   draw(placed) {
@@ -143,6 +146,13 @@ class Graph {
     if (open) everyBox(this.root, (box) => box.children && this.open.add(box.id));
     await this.redraw();
     this.fit();
+  }
+
+  /** The first view: the whole graph, or its beginning in a size that can be read. */
+  begin() {
+    const { width, height } = this.extent;
+    const readable = Math.min(1, Math.max(0.6, (this.viewport.size.height - 48) / height));
+    this.viewport.fit(width, height, readable);
   }
 
   /** The whole graph; where that is too long to be seen, the part around the present step. */
@@ -265,6 +275,12 @@ function numberOf(count, thing) {
 function leafName(trace, t) {
   const { name, role } = trace.tensors[t];
   return name ? name.split(".").pop() : role;
+}
+
+/** A tensor of one number as that number, or null. */
+function scalarOf(trace, t) {
+  const { value } = trace.tensors[t];
+  return value && value.shape.length === 0 ? brief(Values.of(value).data[0]) : null;
 }
 
 function tensorShape(trace, t) {

@@ -35,7 +35,7 @@ async function main() {
   timeline.read();
   await graph.redraw();
   ready = true;
-  graph.viewport.fit(graph.extent.width, graph.extent.height, 0.7);
+  graph.begin();
   lightUp();
   addEventListener("resize", redraw);
   document.body.dataset.ready = "yes";

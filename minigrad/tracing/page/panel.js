@@ -39,7 +39,7 @@ class Panel {
       story: [...this.head(node, step.again ? "forward, once more" : "forward"),
         make("p", { class: "lesson" }, sentenceFor(node, false)),
         step.again && make("p", { class: "quiet" }, "A checkpoint let this value go; backward needs it, so it is computed again."),
-        this.rule("The op in the source", node.value_rule && [{ text: `out = ${node.value_rule}` }]),
+        this.rule("The op as it stands in the source", node.value_rule && [{ text: `out = ${node.value_rule}` }], "forward"),
         this.config(node), this.code(node)],
       into: { title: cards.length === 1 ? "What goes in" : `What goes in: ${numberWord(cards.length)} inputs`, cards },
       out: { title: "What comes out", cards: [out] },
@@ -122,17 +122,17 @@ class Panel {
 
   arrival(passed) {
     const dots = Array.from({ length: Math.min(passed.of, 12) }, (_, k) => make("i", { class: k < passed.arrived ? "full" : "" }));
-    return make("p", { class: "arrival" }, make("span", { class: "dots", "aria-hidden": "true" }, ...dots),
-      make("b", {}, `${passed.arrived} of ${passed.of} arrived`), ` ${arrivalSentence(passed)}`);
+    return make("p", { class: "arrival" }, passed.of > 1 && make("span", { class: "dots", "aria-hidden": "true" }, ...dots),
+      passed.of > 1 && make("b", {}, `${passed.arrived} of ${passed.of} arrived`), ` ${arrivalSentence(passed)}`);
   }
 
-  rule(title, rules) {
+  rule(title, rules, phase = "backward") {
     if (!rules || !rules.length) return null;
     const joint = new Set(), lines = [];
     for (const rule of rules) {
       if (rule.joint && joint.has(rule.joint)) continue;
       joint.add(rule.joint);
-      lines.push(make("pre", { class: "rule" }, rule.joint || rule.text));
+      lines.push(make("pre", { class: `rule ${phase}` }, rule.joint || rule.text));
       if (rule.source) lines.push(make("p", { class: "quiet" }, rule.source));
     }
     return make("div", {}, make("h5", {}, title), ...lines);

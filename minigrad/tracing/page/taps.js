@@ -5,10 +5,7 @@ class Taps {
   constructor(convolution) {
     this.c = convolution;
     const { y, kernel } = convolution;
-    this.n = y.axes[0][0];
-    this.i = y.axes[1][Math.floor(y.axes[1].length / 2)];
-    this.j = y.axes[2][Math.floor(y.axes[2].length / 2)];
-    this.o = convolution.telling(this.n, this.i, this.j);
+    Object.assign(this, convolution.telling); // n, i, j, o
     this.tap = [Math.floor(kernel[0] / 2), Math.floor(kernel[1] / 2)];
     this.picker = make("canvas", { tabindex: "0", role: "img", "aria-label": "The input image with the window: arrow keys move it." });
     for (const kind of ["pointermove", "pointerdown"]) this.picker.addEventListener(kind, (event) => this.point(event));

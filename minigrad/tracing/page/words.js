@@ -22,25 +22,31 @@ const SENTENCES = {
   minimum: ["Takes the smaller of two numbers.", "Only the smaller one gets the gradient."],
   where: ["Picks from one tensor or the other.", "The gradient goes to where the number was taken from."],
   clip: ["Keeps each number between limits.", "The gradient passes between the limits."],
+  sign: ["Keeps only the sign.", "It is flat nearly everywhere, so no gradient passes."],
+  erf: ["The error function: the area under a bell curve.", "The slope is the bell curve itself."],
+  einsum: ["Multiplies along named axes and sums over those that are left out.", "The same kind of product, with the gradient in the place of this input."],
   matmul: ["Multiplies two matrices: rows against columns.", "Two more matrix products, each with the other factor transposed."],
-  linear: ["Multiplies each row by the weight matrix and adds the bias.", "Two matrix products: one back to the rows, one to the weights."],
   conv2d: ["Slides a window over the image: at each place, a matrix product with the weights.", "The window runs backwards: one product for the image, one for the weights, a sum for the bias."],
   pointwise: ["A 1×1 convolution: each pixel's channels times one weight matrix.", "The matrix product runs backwards: one product for the pixels, one for the weights, a sum for the bias."],
   max_pool2d: ["Keeps the largest number under each window.", "Only the pixel that won its window gets the gradient."],
   avg_pool2d: ["Takes the mean under each window.", "Each pixel of a window gets an equal share of the gradient."],
-  global_avg_pool2d: ["Takes the mean of each whole channel.", "Each pixel gets an equal, small share of the gradient."],
-  batch_norm: ["Gives each channel mean 0 and spread 1 over the batch, then scales and shifts it.", "The gradient loses its mean and what would only rescale the channel."],
-  batch_norm_relu: ["Normalises each channel over the batch and cuts what is below zero.", "The gradient passes where the result is above zero, less its mean and what would only rescale."],
+  normalize: ["Gives each channel mean 0 and spread 1 over the batch, then scales and shifts it.", "The gradient loses its mean and what would only rescale the channel."],
+  normalize_add_relu: ["Normalises each channel, adds the block's shortcut, and cuts what is below zero.", "Where the result is above zero the gradient goes both ways: through the norm, and along the shortcut."],
+  standardize: ["Normalises each channel by the running mean and spread, then scales and shifts it.", "The gradient is scaled as the channel was."],
   dropout: ["Silences random numbers and scales up the rest.", "The gradient passes only through the numbers that were not silenced."],
   sum: ["Adds the numbers up.", "Each number that was added gets the same gradient."],
   mean: ["Takes the mean.", "Each number gets the same gradient, divided by their count."],
   max: ["Takes the largest.", "Only the largest gets the gradient."],
+  var: ["Takes the variance: the mean squared distance from the mean.", "Numbers far from the mean get the larger gradients."],
   min: ["Takes the smallest.", "Only the smallest gets the gradient."],
   softmax: ["Turns scores into probabilities that add up to 1.", "Raising one probability lowers the others, so the gradients balance to zero."],
   log_softmax: ["Turns scores into logarithms of probabilities.", "The gradient is spread by the probabilities, and balances to zero."],
-  cross_entropy: ["How surprised the model is by the true classes, on average.", "Probability minus truth: each score moves towards the true class."],
-  mse_loss: ["The mean of the squared differences.", "The gradient is the difference itself, scaled."],
+  logsumexp: ["A smooth maximum: the logarithm of a sum of exponentials.", "The gradient is shared out by the softmax."],
+  cross_entropy: ["How surprised the model is by the true class of each example.", "Probability minus truth: the score of the true class is too low, the others are too high."],
   reshape: ["The same numbers in another shape.", "The gradient takes the old shape again."],
+  squeeze: ["Drops axes of length 1.", "The gradient gets them back."],
+  expand_dims: ["Adds an axis of length 1.", "The gradient loses it again."],
+  setitem: ["A copy with one part replaced.", "The part's gradient goes to the new numbers, the rest to the old ones."],
   transpose: ["The same numbers with the axes in another order.", "The gradient turns its axes back."],
   broadcast_to: ["Repeats numbers to a larger shape.", "What was repeated in forward is added up in backward."],
   getitem: ["Picks a part.", "The gradient goes back to the part; the rest gets zero."],
@@ -59,6 +65,8 @@ function sentenceFor(node, backward) {
   const name = plainName(node.op).replace(/^conv2d_relu$/, "conv2d");
   const kernel = node.convolution && node.convolution.kernel;
   const entry = SENTENCES[kernel && kernel[0] * kernel[1] === 1 ? "pointwise" : name];
+  const relu = node.convolution && node.convolution.activation === "relu";
+  if (relu && entry) return backward ? `First the gradient is cut where ReLU was. ${entry[1]}` : `${entry[0]} Then ReLU cuts what is below zero.`;
   if (backward) return entry ? entry[1] : "The chain rule: the gradient that arrives, times the local slope.";
   return entry ? entry[0] : node.doc || "Computes its output from its inputs.";
 }
