@@ -37,10 +37,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Opens a trace from disk; whatever it complained of, or asked a network for, fails the test."""
+    """Opens a trace from disk. A complaint, or a request to a network, fails the test."""
     contexts, troubles = [], []
 
-    def open_page(data: dict[str, Any], *, hash: str = "", size: str = "1280x900", **more: Any) -> Any:
+    def open_page(
+        data: dict[str, Any], *, step: int | None = None, size: str = "1280x900", **more: Any
+    ) -> Any:
         path = tmp_path / "trace.html"
         path.write_text(render(data), encoding="utf-8")
         width, height = map(int, size.split("x"))
@@ -52,7 +54,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("dialog", lambda dialog: troubles.append(f"a dialog: {dialog.message}"))
         page.on("request", lambda r: troubles.append(r.url) if not local(r.url) else None)
-        page.goto(path.as_uri() + hash)
+        page.goto(path.as_uri() + (f"#step={step}" if step else ""))
         page.wait_for_selector("body[data-ready]")
         return page
 

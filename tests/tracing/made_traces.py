@@ -148,7 +148,9 @@ class Maker:
 
 def small() -> dict[str, Any]:
     """A 1x1 and a 3x3 convolution with a path around them, down to a scalar."""
-    make = Maker("small", ["def forward(x):", "    h = F.conv2d(x, w, b)", "    return (h + x).sum()"])
+    make = Maker(
+        "small", ["def forward(x):", "    h = F.conv2d(x, w, b)", "    return (h + x).sum()"]
+    )
     one = make.module("squeeze", "Conv2d")
     two = make.module("spread", "Conv2d")
     x = make.tensor(make.random(2, 5, 5, 3), "input", "x")

@@ -21,6 +21,12 @@ def unpacked(record: dict[str, Any]) -> np.ndarray:
     return flat.reshape([len(axis) for axis in sample["axes"]])
 
 
+def arrays_of(data: dict[str, Any], k: int) -> list[np.ndarray]:
+    """The inputs and the output of a node."""
+    node = data["nodes"][k]
+    return [unpacked(data["tensors"][t]["value"]) for t in (*node["inputs"], node["output"])]
+
+
 def number(text: str) -> float:
     return float(text.replace("\N{MINUS SIGN}", "-"))
 
@@ -103,9 +109,7 @@ def test_pointing_at_a_cell_reads_it(show: Show) -> None:
     page.locator('.card[data-title="x"] select').select_option("image 1")
     canvas = page.locator('.card[data-title="x"] canvas').first
     canvas.scroll_into_view_if_needed()
-    tile = page.evaluate(
-        "minigradTrace.panel.cards.map((c) => c.picture).find(Boolean).tiles[2]"
-    )
+    tile = page.evaluate("minigradTrace.panel.cards.map((c) => c.picture).find(Boolean).tiles[2]")
     spot = {"x": tile["x"] + 3.5 * tile["width"], "y": tile["y"] + 1.5 * tile["height"]}
     canvas.hover(position=spot)
     said = page.locator('.card[data-title="x"] .readout').inner_text()
@@ -117,13 +121,13 @@ def test_pointing_at_a_cell_reads_it(show: Show) -> None:
 def test_a_1x1_convolution_shows_the_dot_product_of_the_pixel_pointed_at(show: Show) -> None:
     data = made_traces.small()
     page = show(data, size="1280x1400")
-    x, w, b = (unpacked(data["tensors"][t]["value"]) for t in data["nodes"][0]["inputs"])
-    y = unpacked(data["tensors"][data["nodes"][0]["output"]]["value"])
+    x, w, b, y = arrays_of(data, 0)
     assert "one matrix product" in page.inner_text(".gemm h3")
     side = page.evaluate("minigradTrace.panel.cards.at(-1).pickSide")
     page.locator(".pick canvas").hover(position={"x": 1 + 3.5 * side, "y": 1 + 1.5 * side})
     o = int(re.search(r"channel (\d+)", page.inner_text(".pick h5"))[1])
-    check_sum(page, (0, 1, 3, o), float(x[0, 1, 3].astype(float) @ w[0, 0, :, o] + b[o]), y, relu=True)
+    expected = float(x[0, 1, 3].astype(float) @ w[0, 0, :, o] + b[o])
+    check_sum(page, (0, 1, 3, o), expected, y, relu=True)
     products = page.locator(".terms tbody td:last-child").all_inner_texts()
     expected = x[0, 1, 3].astype(float) * w[0, 0, :, o]
     np.testing.assert_allclose([number(p) for p in products], expected, rtol=5e-4)  # 4 digits
@@ -132,7 +136,8 @@ def test_a_1x1_convolution_shows_the_dot_product_of_the_pixel_pointed_at(show: S
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight" if o < 3 else "ArrowLeft")
     o += 1 if o < 3 else -1
-    check_sum(page, (0, 1, 4, o), float(x[0, 1, 4].astype(float) @ w[0, 0, :, o] + b[o]), y, relu=True)
+    expected = float(x[0, 1, 4].astype(float) @ w[0, 0, :, o] + b[o])
+    check_sum(page, (0, 1, 4, o), expected, y, relu=True)
 
 
 def check_sum(
@@ -148,8 +153,10 @@ def check_sum(
 
 def test_a_3x3_convolution_shows_nine_taps_and_their_sum(show: Show) -> None:
     data = made_traces.small()
-    page = show(data, hash="#step=2", size="1280x1400")
-    x, w, b = (unpacked(data["tensors"][t]["value"]).astype(float) for t in data["nodes"][1]["inputs"])
+    page = show(data, step=2, size="1280x1400")
+    x, w, b = (
+        unpacked(data["tensors"][t]["value"]).astype(float) for t in data["nodes"][1]["inputs"]
+    )
     y = unpacked(data["tensors"][data["nodes"][1]["output"]]["value"])
     wide = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     page.locator(".pick select").select_option("output channel 1")
@@ -166,7 +173,7 @@ def test_a_3x3_convolution_shows_nine_taps_and_their_sum(show: Show) -> None:
 
 def test_backward_shows_rule_gradient_and_what_has_arrived(show: Show) -> None:
     data = made_traces.square()
-    page = show(data, hash="#step=4")
+    page = show(data, step=4)
     assert heading(page) == ("backward", "add")
     page.keyboard.press("ArrowRight")
     assert page.locator(".story .rule").all_inner_texts() == ["x ← g * y", "y ← g * x"]
@@ -181,7 +188,7 @@ def test_backward_shows_rule_gradient_and_what_has_arrived(show: Show) -> None:
 
 
 def test_the_line_of_code_is_lit_and_what_was_not_kept_is_said(show: Show) -> None:
-    page = show(made_traces.small(), hash="#step=3")
+    page = show(made_traces.small(), step=3)
     assert page.inner_text(".source .here").strip() == "3    return (h + x).sum()"
     data = made_traces.rude()
     page = show(data)
@@ -191,7 +198,7 @@ def test_the_line_of_code_is_lit_and_what_was_not_kept_is_said(show: Show) -> No
 
 
 def test_the_address_names_the_step(show: Show) -> None:
-    page = show(made_traces.small(), hash="#step=7")
+    page = show(made_traces.small(), step=7)
     assert count(page) == "7"
     page.reload()
     page.wait_for_selector("body[data-ready]")
@@ -203,9 +210,9 @@ def test_the_address_names_the_step(show: Show) -> None:
     page.go_forward()
     assert count(page) == "9"
     page.evaluate("location.hash = 'step=3'")
-    until(page, "document.querySelector(\'#count b\').textContent", "3")
+    until(page, "document.querySelector('#count b').textContent", "3")
     page.evaluate("location.hash = 'step=999'")
-    until(page, "document.querySelector(\'#count b\').textContent", "9")
+    until(page, "document.querySelector('#count b').textContent", "9")
 
 
 def test_all_keys(show: Show) -> None:
@@ -229,7 +236,7 @@ def test_all_keys(show: Show) -> None:
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press(" ")
-    until(page, "document.querySelector(\'#count b\').textContent", "9")
+    until(page, "document.querySelector('#count b').textContent", "9")
     assert page.get_attribute("#play", "aria-label") == "play"  # it stopped by itself
 
 
@@ -304,20 +311,24 @@ def test_dark_and_light(show: Show, scheme: str) -> None:
     assert seen == (both if scheme == "light" else both[::-1])
 
 
-@pytest.mark.parametrize("width", [360, 820, 1900])
-def test_nothing_hangs_out_at_the_side(show: Show, width: int) -> None:
-    page = show(made_traces.small(), size=f"{width}x800")
-    for _ in range(9):
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.keyboard.press("ArrowRight")
+def test_nothing_hangs_out_at_the_side(show: Show) -> None:
+    page = show(made_traces.small())
+    for width in (360, 820, 1900):
+        page.set_viewport_size({"width": width, "height": 800})
+        for step in (1, 2, 4, 5, 9):
+            page.evaluate(f"minigradTrace.timeline.go({step - 1})")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_motion_stops_where_it_is_not_wanted(show: Show) -> None:
     page = show(made_traces.small(), reduced_motion="reduce")
-    assert page.evaluate("getComputedStyle(document.querySelector('.edge.now')).animationName") == "none"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.edge.now')).animationName")
+        == "none"
+    )
 
 
-@pytest.mark.parametrize(("ops", "grouped"), [(60, True), (500, True), (3000, True), (3000, False)])
+@pytest.mark.parametrize(("ops", "grouped"), [(500, True), (3000, True), (3000, False)])
 def test_graphs_of_any_size(show: Show, ops: int, grouped: bool) -> None:
     data = made_traces.residual(ops, grouped=grouped)
     page = show(data)
@@ -336,22 +347,25 @@ def test_graphs_of_any_size(show: Show, ops: int, grouped: bool) -> None:
 # of their group.
 GEOMETRY = """() => {
   const { graph } = minigradTrace, { place } = graph;
-  const seen = Object.keys(place).map((id) => ({ id, ...place[id], box: graph.boxes.get(id) }));
-  const cross = (p, q) => p.x < q.x + q.width && q.x < p.x + p.width && p.y < q.y + q.height && q.y < p.y + p.height;
-  const byGroup = new Map();
-  for (const p of seen) byGroup.set(p.box.parent, [...(byGroup.get(p.box.parent) || []), p]);
+  const boxes = Object.entries(place).map(([id, { x, y, width, height }]) => (
+    { left: x, right: x + width, top: y, bottom: y + height, group: graph.boxes.get(id).parent }));
+  const cross = (p, q) => (
+    p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom);
+  const siblings = new Map();
+  for (const p of boxes) siblings.set(p.group, [...(siblings.get(p.group) || []), p]);
   let overlaps = 0, outside = 0, backwards = 0;
-  for (const [group, list] of byGroup) {
+  for (const [group, list] of siblings) {
     const frame = place[group.id];
     list.forEach((p, i) => {
       overlaps += list.slice(i + 1).filter((q) => cross(p, q)).length;
-      if (frame) outside += p.x < frame.x || p.y < frame.y + 24 || p.x + p.width > frame.x + frame.width || p.y + p.height > frame.y + frame.height;
+      if (!frame) return;
+      outside += p.left < frame.x || p.right > frame.x + frame.width;
+      outside += p.top < frame.y + 24 || p.bottom > frame.y + frame.height;
     });
   }
   for (const path of graph.paths.values()) {
-    const d = path.getAttribute("d").match(/-?[\\d.]+/g).map(Number);
-    const end = /H[\\d.]+$/.test(path.getAttribute("d")) ? d.at(-1) : d.at(-2);
-    backwards += end < d[0];
+    const [begin, end] = span(path.getAttribute("d"));
+    backwards += end < begin;
   }
   return [overlaps, backwards, outside];
 }"""

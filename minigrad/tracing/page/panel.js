@@ -39,7 +39,7 @@ class Panel {
       story: [...this.head(node, step.again ? "forward, once more" : "forward"),
         make("p", { class: "lesson" }, sentenceFor(node, false)),
         step.again && make("p", { class: "quiet" }, "A checkpoint let this value go; backward needs it, so it is computed again."),
-        this.rule("The op as it stands in the source", node.value_rule && [{ text: `out = ${node.value_rule}` }], "forward"),
+        this.rule("The op as it stands in the source", node.value_rule && [{ text: node.value_rule }], "forward"),
         this.config(node), this.code(node)],
       into: { title: cards.length === 1 ? "What goes in" : `What goes in: ${numberWord(cards.length)} inputs`, cards },
       out: { title: "What comes out", cards: [out] },
@@ -128,14 +128,12 @@ class Panel {
 
   rule(title, rules, phase = "backward") {
     if (!rules || !rules.length) return null;
-    const joint = new Set(), lines = [];
-    for (const rule of rules) {
-      if (rule.joint && joint.has(rule.joint)) continue;
-      joint.add(rule.joint);
-      lines.push(make("pre", { class: `rule ${phase}` }, rule.joint || rule.text));
-      if (rule.source) lines.push(make("p", { class: "quiet" }, rule.source));
-    }
-    return make("div", {}, make("h5", {}, title), ...lines);
+    const once = (list) => [...new Set(list.filter(Boolean))];
+    return make("div", {}, make("h5", {}, title),
+      ...once(rules.map((r) => r.text)).map((text) => make("pre", { class: `rule ${phase}` }, text)),
+      ...once(rules.map((r) => r.joint)).map((text) =>
+        make("details", {}, make("summary", {}, "One rule for all of them: its source"), make("pre", { class: "source", tabindex: "0" }, text))),
+      ...once(rules.map((r) => r.source)).map((text) => make("p", { class: "quiet" }, text)));
   }
 
   config(node) {

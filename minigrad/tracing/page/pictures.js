@@ -2,7 +2,7 @@
 /* Pictures: numbers as colours around zero. Every picture tells index and exact number on hover,
  * tap or, once it has the focus, by the arrow keys. */
 
-const WIDEST_SET = 24; // so many small pictures are shown of a set
+const HIGHEST_SET = 420; // pixels: a set of small pictures ends here
 
 const PALETTES = {
   light: { ends: [[33, 94, 168], [146, 188, 222], [250, 249, 246], [240, 165, 122], [190, 62, 22]], odd: [214, 0, 190] },
@@ -71,13 +71,19 @@ class Picture {
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerdown", (event) => this.point(event));
     this.canvas.addEventListener("keydown", (event) => this.walk(event));
-    this.element = make("figure", { class: "picture" }, this.chooser(), this.canvas, this.readout, legend(values.reach));
+    this.left = make("p", { class: "quiet" });
+    this.element = make("figure", { class: "picture" }, this.chooser(), this.canvas, this.readout, legend(values.reach), this.left);
+  }
+
+  /** Whether these are images, of which one is shown. */
+  get chooses() {
+    return this.values.shape.length === 4 && !this.weights;
   }
 
   /* Which image of the batch is shown. */
   chooser() {
-    const { shape, axes } = this.values;
-    if (shape.length !== 4 || this.weights || axes[0].length < 2) return null;
+    if (!this.chooses || this.values.axes[0].length < 2) return null;
+    const { axes } = this.values;
     const select = make("select", { "aria-label": "image of the batch", onchange: () => {
       this.image = select.selectedIndex;
       this.cursor = null;
@@ -90,6 +96,9 @@ class Picture {
   draw() {
     const room = Math.max(120, this.element.clientWidth || 300);
     this.tiles = layTiles(this.values, room, this);
+    const all = this.values.data.length / (this.chooses ? this.values.axes[0].length : 1);
+    const drawn = this.tiles.reduce((n, t) => n + t.rows * t.columns, 0);
+    this.left.textContent = drawn < all ? `The first ${this.tiles.length} of ${Math.round((all / drawn) * this.tiles.length)} small pictures are drawn.` : "";
     const height = Math.max(...this.tiles.map((t) => t.y + t.rows * t.height)) + 1;
     const pen = sheet(this.canvas, room, height);
     const { reach } = this.values;
@@ -193,7 +202,7 @@ function layTiles(values, room, { weights, image }) {
   if (axes.length === 4 && !weights) {
     const [, rows, columns, channels] = axes.map((axis) => axis.length);
     const index = (k) => (r, c) => [axes[0][image], axes[1][r], axes[2][c], axes[3][k]];
-    return inRows(Math.min(channels, WIDEST_SET), rows, columns, room, index);
+    return inRows(channels, rows, columns, room, index);
   }
   const lead = axes.slice(0, last - 1);
   const count = lead.reduce((n, axis) => n * axis.length, 1);
@@ -206,7 +215,7 @@ function layTiles(values, room, { weights, image }) {
     return [...front, axes[last - 1][r], axes[last][c]];
   };
   const across = weights && lead[1].length > 1 ? lead[1].length : undefined;
-  return inRows(Math.min(count, WIDEST_SET), axes[last - 1].length, axes[last].length, room, index, across);
+  return inRows(count, axes[last - 1].length, axes[last].length, room, index, across);
 }
 
 /* Cells that fill the room: wide enough for numbers where there are few. */
@@ -218,13 +227,14 @@ function cell(rows, columns, width, height) {
 
 function inRows(count, rows, columns, room, index, across) {
   const gap = 6;
-  const fewest = across || Math.min(count, count > 8 ? 8 : 4);
+  const fewest = across || Math.min(count, count > 8 ? 7 : 4);
   const largest = count === 1 ? 200 : 120;
-  const size = Math.min(largest, Math.max(Math.min(44, room), Math.floor(room / fewest) - gap));
+  const size = Math.min(largest, Math.max(Math.min(60, room), Math.floor(room / fewest) - gap));
   const side = Math.max(1, Math.min(40, Math.floor(size / Math.max(rows, columns))));
   const wide = columns * side + gap, high = rows * side + gap;
   const perRow = Math.max(1, Math.min(across || count, Math.floor((room + gap) / wide)));
-  return Array.from({ length: count }, (_, k) => ({
+  const shown = Math.min(count, perRow * Math.max(1, Math.floor(HIGHEST_SET / high)));
+  return Array.from({ length: shown }, (_, k) => ({
     x: (k % perRow) * wide, y: Math.floor(k / perRow) * high, rows, columns, width: side, height: side, index: index(k),
   }));
 }

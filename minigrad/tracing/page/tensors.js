@@ -23,9 +23,7 @@ function card(record, { title, note = null, weights = false, tags = [], shape = 
     return { element, draw() {} };
   }
   const picture = new Picture(values, { weights, label: title });
-  element.append(statistics(values), picture.element);
-  const shown = shownNote(values, picture);
-  if (shown) element.append(make("p", { class: "quiet" }, shown));
+  element.append(statistics(values), picture.element, cutNote(values) || "");
   return { element, picture, draw: () => picture.draw() };
 }
 
@@ -39,17 +37,11 @@ function statistics(values) {
   return list;
 }
 
-/** What of the tensor is not in the picture, in words. */
-function shownNote(values, { weights }) {
-  const parts = [];
-  if (values.cut) {
-    const kept = values.axes.map((axis, k) => (axis.length < values.shape[k] ? `${axis.length} of ${values.shape[k]}` : String(values.shape[k])));
-    parts.push(`Sampled to keep this file small: ${kept.join(" × ")}; the statistics are of all.`);
-  }
-  const set = values.shape.length === 4 && !weights ? values.axes[3].length
-    : values.shape.length > 2 ? values.axes.slice(0, -2).reduce((n, axis) => n * axis.length, 1) : 0;
-  if (set > WIDEST_SET) parts.push(`The first ${WIDEST_SET} of ${set} are drawn.`);
-  return parts.join(" ");
+/** What of the tensor was not kept, in words. */
+function cutNote(values) {
+  if (!values.cut) return null;
+  const kept = values.axes.map((axis, k) => (axis.length < values.shape[k] ? `${axis.length} of ${values.shape[k]}` : String(values.shape[k])));
+  return make("p", { class: "quiet" }, `Sampled to keep this file small: ${kept.join(" × ")}. The statistics are of all.`);
 }
 
 /** What to call the tensor at an input of a node. */
