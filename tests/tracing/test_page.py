@@ -187,6 +187,21 @@ def test_backward_shows_rule_gradient_and_what_has_arrived(show: Show) -> None:
     np.testing.assert_array_equal(np.float32(shown), [unpacked(r) for r in records])
 
 
+def test_a_gradient_can_be_followed_from_the_loss_to_the_first_convolution(show: Show) -> None:
+    data = made_traces.small()
+    page = show(data, step=6)
+    path = []
+    while True:
+        path.append(heading(page))
+        onward = page.locator(".side .onward a")
+        if not onward.count():
+            break
+        onward.first.click()
+    names = ["sum", "add", "conv2d", "conv2d"]
+    assert path == [("backward", name) for name in names]
+    assert "backward adds it to .grad" in page.inner_text(".side:last-child")
+
+
 def test_the_line_of_code_is_lit_and_what_was_not_kept_is_said(show: Show) -> None:
     page = show(made_traces.small(), step=3)
     assert page.inner_text(".source .here").strip() == "3    return (h + x).sum()"

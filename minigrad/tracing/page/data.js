@@ -111,6 +111,7 @@ function sign(text) {
 }
 
 function shapeText(shape) {
+  if (shape.length === 1) return `[${shape[0]}]`;
   return shape.length ? shape.join("×") : "scalar";
 }
 

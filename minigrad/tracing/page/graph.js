@@ -63,7 +63,7 @@ class Graph {
     if (box.children) return [shorten(groupTitle(box), 28), numberOf(countOps(box), "op")];
     if (box.tensor !== undefined) {
       const one = scalarOf(trace, box.tensor), name = shorten(leafName(trace, box.tensor), 18);
-      return [one === null ? name : `${name} = ${one}`, ""];
+      return [one === null ? name : `${name} ${one}`, ""];
     }
     const node = trace.nodes[box.node];
     return [shorten(plainName(node.op), 24), scalarOf(trace, node.output) ?? tensorShape(trace, node.output)];
@@ -280,7 +280,7 @@ function leafName(trace, t) {
 /** A tensor of one number as that number, or null. */
 function scalarOf(trace, t) {
   const { value } = trace.tensors[t];
-  return value && value.shape.length === 0 ? brief(Values.of(value).data[0]) : null;
+  return value && value.shape.length === 0 ? `= ${brief(Values.of(value).data[0])}` : null;
 }
 
 function tensorShape(trace, t) {

@@ -6,9 +6,13 @@ async function main() {
   find("title").textContent = trace.title;
   find("version").textContent = `minigrad ${trace.minigrad}`;
   const turns = turnsOf(trace);
-  const graph = new Graph(trace, { onpick: (node) => timeline.jump(turnNear(node)), onleaf: (t) => panel.leaf(t) });
-  const panel = new Panel(trace, { onmodule: (node) => graph.reveal(`n${node}`) });
-  panel.onmodule = (node) => graph.reveal(`n${trace.nodes.indexOf(node)}`);
+  const graph = new Graph(trace, { onpick: (node) => timeline.jump(turnNear(node)), onleaf: (t) => showLeaf(t) });
+  const panel = new Panel(trace, turns, (node) => graph.reveal(`n${node}`));
+  const showLeaf = (t) => {
+    timeline.stop();
+    panel.leaf(t);
+    graph.match([`t${t}`]);
+  };
   let ready = false, present = null;
   const show = (step, number) => {
     present = [step, number];
@@ -17,7 +21,7 @@ async function main() {
   };
   const lightUp = () => {
     const [step] = present;
-    graph.light(step, timeline.now < timeline.turn ? "forward" : "backward");
+    graph.light(step, step.kind === "forward" ? "forward" : "backward");
     graph.progress(timeline.now, turns);
     const id = step.kind === "seed" ? sourceOf(trace, step.tensor) : `n${step.node}`;
     graph.viewport.show(graph.boxAt(id));
@@ -26,10 +30,9 @@ async function main() {
   const turnNear = (node) => (timeline.now < timeline.turn || turns[node].backward === Infinity ? turns[node].forward : turns[node].backward);
   graph.onredraw = () => ready && graph.progress(timeline.now, turns);
   const search = new Search(trace, graph, {
-    onop: (node) => timeline.jump(turnNear(node)), onleaf: (t) => panel.leaf(t), onclose: () => graph.match([]),
+    onop: (node) => timeline.jump(turnNear(node)), onleaf: showLeaf, onclose: () => graph.match([]),
   });
-  const redraw = () => { if (present) panel.drawAll(); };
-  setUpTheme(() => { if (present) panel.show(...present); });
+  setUpTheme(() => panel.again());
   setUpButtons(graph);
   setUpKeys({ timeline, graph, search });
   timeline.read();
@@ -37,7 +40,6 @@ async function main() {
   ready = true;
   graph.begin();
   lightUp();
-  addEventListener("resize", redraw);
   document.body.dataset.ready = "yes";
   window.minigradTrace = { trace, graph, timeline, panel }; // for the curious, in the console
 }

@@ -2,15 +2,17 @@
 /* Panel: what happens at the current step, in words, code and pictures. */
 
 class Panel {
-  constructor(trace, { onmodule }) {
+  constructor(trace, turns, onmodule) {
     this.trace = trace;
+    this.turns = turns;
     this.onmodule = onmodule;
+    this.again = () => {}; // fills the panel as it is, in the colours of the day
     this.element = find("panel");
-    this.drawn = [];
     new ResizeObserver(() => this.drawAll()).observe(this.element);
   }
 
   show(step, number) {
+    this.again = () => this.show(step, number);
     const parts = step.kind === "seed" ? this.seed(step) : step.kind === "forward" ? this.forward(step) : this.backward(step);
     this.fill(parts, number);
   }
@@ -40,7 +42,7 @@ class Panel {
         make("p", { class: "lesson" }, sentenceFor(node, false)),
         step.again && make("p", { class: "quiet" }, "A checkpoint let this value go; backward needs it, so it is computed again."),
         this.rule("The op as it stands in the source", node.value_rule && [{ text: node.value_rule }], "forward"),
-        this.config(node), this.code(node)],
+        this.config(node), this.code(node), this.link("Its turn in backward", step.node, "backward")],
       into: { title: cards.length === 1 ? "What goes in" : `What goes in: ${numberWord(cards.length)} inputs`, cards },
       out: { title: "What comes out", cards: [out] },
       wide: this.convolution(node),
@@ -55,7 +57,7 @@ class Panel {
       story: [...this.head(node, "backward"),
         make("p", { class: "lesson" }, sentenceFor(node, true)),
         this.rule(node.rules.length > 1 ? "The rules as they stand in the source" : "The rule as it stands in the source", node.rules),
-        this.code(node)],
+        this.code(node), this.link("Its turn in forward", step.node, "forward")],
       into: { title: "The gradient that arrives", cards: [arrives] },
       out: { title: cards.length === 1 ? "What is passed on" : `What is passed on: ${numberWord(cards.length)} gradients`, cards },
     };
@@ -76,6 +78,7 @@ class Panel {
 
   /** An input, parameter or constant: what it holds, and the gradient that it ends up with. */
   leaf(t) {
+    this.again = () => this.leaf(t);
     const { trace } = this, tensor = trace.tensors[t];
     const users = trace.nodes.filter((node) => node.inputs.includes(t));
     const weights = users.some((node) => isWeights(trace, t, node, node.inputs.indexOf(t)));
@@ -92,7 +95,7 @@ class Panel {
     const path = modulePath(this.trace, node.module).slice(1);
     const crumbs = path.length ? make("nav", { class: "crumbs", "aria-label": "modules" }, ...path.map((m) => {
       const { name, type } = this.trace.modules[m];
-      return make("button", { type: "button", onclick: () => this.onmodule(node) }, `${shorten(name.split(".").pop(), 30)} ${shorten(type, 30)}`);
+      return make("button", { type: "button", onclick: () => this.onmodule(this.trace.nodes.indexOf(node)) }, `${shorten(name.split(".").pop(), 30)} ${shorten(type, 30)}`);
     })) : null;
     return [make("p", { class: `kicker ${phase.split(",")[0]}` }, phase), make("h2", {}, plainName(node.op)), crumbs].filter(Boolean);
   }
@@ -112,12 +115,26 @@ class Panel {
     const name = input === null || input === undefined ? leafName(trace, t) : inputTitle(trace, node, input);
     const weights = input !== null && input !== undefined && isWeights(trace, t, node, input);
     const rule = node.rules.find((r) => r.input === node.names[input]);
-    const note = make("div", { class: "passed" }, rule && make("code", {}, rule.text), this.arrival(passed));
+    const note = make("div", { class: "passed" }, rule && make("code", {}, rule.text), this.arrival(passed), this.onward(t));
     const one = card(passed.gradient, { title: `to ${name}`, note, weights, tags: ["gradient"], shape: trace.tensors[t].shape });
     if (passed.of === 1 || passed.arrived === 1) return one;
     const total = card(passed.total, { title: passed.arrived === passed.of ? `total at ${name}` : `total at ${name} so far`, weights, tags: ["sum"] });
     one.element.append(total.element);
     return { element: one.element, draw() { one.draw(); total.draw(); } };
+  }
+
+  /** Where a gradient goes from here. */
+  onward(t) {
+    const { node, role } = this.trace.tensors[t];
+    if (isMade(this.trace, t)) return this.link("It goes on at", node, "backward");
+    return role === "parameter" ? make("p", { class: "onward" }, "It stays here: backward adds it to .grad.") : null;
+  }
+
+  /** A link to an op's turn, where it has one. */
+  link(text, node, phase) {
+    const turn = this.turns[node][phase];
+    if (turn === Infinity) return null;
+    return make("p", { class: "onward" }, `${text} `, make("a", { href: `#step=${turn + 1}` }, `step ${turn + 1}: ${plainName(this.trace.nodes[node].op)}`));
   }
 
   arrival(passed) {

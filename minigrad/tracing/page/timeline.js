@@ -31,8 +31,9 @@ class Timeline {
     this.now = at;
     const step = this.steps[at], number = at + 1;
     this.slider.value = number;
-    const phase = at < this.turn ? "forward" : step.kind === "seed" ? "the turn" : "backward";
-    this.slider.setAttribute("aria-valuetext", `step ${number} of ${this.steps.length}, ${phase}`);
+    const said = `step ${number} of ${this.steps.length}, ${step.kind === "seed" ? "backward begins" : step.kind}`;
+    this.slider.setAttribute("aria-valuetext", said);
+    find("spoken").textContent = this.timer ? "" : said;
     find("count").replaceChildren(make("b", {}, String(number)), ` / ${this.steps.length}`);
     find("count").setAttribute("href", `#step=${number}`);
     this.onstep(step, number);
