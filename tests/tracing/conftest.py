@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -41,10 +42,18 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     contexts, troubles = [], []
 
     def open_page(
-        data: dict[str, Any], *, step: int | None = None, size: str = "1280x900", **more: Any
+        data: dict[str, Any],
+        *,
+        step: int | None = None,
+        size: str = "1280x900",
+        notebook: bool = False,
+        **more: Any,
     ) -> Any:
         path = tmp_path / "trace.html"
-        path.write_text(render(data), encoding="utf-8")
+        text = render(data)
+        if notebook:
+            text = f'<iframe srcdoc="{html.escape(text)}" width="1200" height="800"></iframe>'
+        path.write_text(text, encoding="utf-8")
         width, height = map(int, size.split("x"))
         context = browser.new_context(viewport={"width": width, "height": height}, **more)
         contexts.append(context)
@@ -55,8 +64,9 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.on("dialog", lambda dialog: troubles.append(f"a dialog: {dialog.message}"))
         page.on("request", lambda r: troubles.append(r.url) if not local(r.url) else None)
         page.goto(path.as_uri() + (f"#step={step}" if step else ""))
-        page.wait_for_selector("body[data-ready]")
-        return page
+        shown = page.frames[-1] if notebook else page
+        shown.wait_for_selector("body[data-ready]")
+        return shown
 
     yield open_page
     for context in contexts:

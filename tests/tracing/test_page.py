@@ -230,6 +230,15 @@ def test_the_address_names_the_step(show: Show) -> None:
     until(page, "document.querySelector('#count b').textContent", "9")
 
 
+def test_it_works_in_the_frame_of_a_notebook(show: Show) -> None:
+    frame = show(made_traces.small(), notebook=True)
+    frame.locator("#last").click()
+    frame.locator(".story .onward a").click()
+    assert heading(frame) == ("forward", "conv2d")
+    assert count(frame) == "1"
+    assert frame.locator("#graph .op.now").count() == 1
+
+
 def test_all_keys(show: Show) -> None:
     page = show(made_traces.small())
     page.keyboard.press("End")

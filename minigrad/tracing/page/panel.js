@@ -8,7 +8,8 @@ class Panel {
     this.onmodule = onmodule;
     this.again = () => {}; // fills the panel as it is, in the colours of the day
     this.element = find("panel");
-    new ResizeObserver(() => this.drawAll()).observe(this.element);
+    this.width = 0;
+    new ResizeObserver(() => this.element.clientWidth !== this.width && this.drawAll()).observe(this.element);
   }
 
   show(step, number) {
@@ -30,6 +31,7 @@ class Panel {
   }
 
   drawAll() {
+    this.width = this.element.clientWidth;
     for (const card of this.cards || []) card.draw();
   }
 

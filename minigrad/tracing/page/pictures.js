@@ -111,7 +111,9 @@ class Picture {
       pen.strokeRect(tile.x + 0.5, tile.y + 0.5, tile.columns * tile.width - 1, tile.rows * tile.height - 1);
       if (!tile.bars && tile.width >= 34) this.drawNumbers(pen, tile, at);
     }
-    if (this.cursor) this.outline(pen);
+    this.drawn = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+    this.drawn.getContext("2d").drawImage(this.canvas, 0, 0);
+    this.outline();
   }
 
   drawBars(pen, tile, at) {
@@ -139,9 +141,18 @@ class Picture {
     }
   }
 
-  outline(pen) {
+  /* Mark the cell that is read out, on what is drawn already. */
+  outline() {
+    if (!this.cursor) return;
+    const pen = this.canvas.getContext("2d");
+    pen.save();
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    pen.drawImage(this.drawn, 0, 0);
+    pen.restore();
     const { tile, row, column } = this.cursor;
     const t = this.tiles[tile];
+    if (!t) return;
     pen.lineWidth = 2;
     pen.strokeStyle = ink("--ink");
     pen.strokeRect(t.x + column * t.width, t.y + row * t.height, t.width, t.height);
@@ -175,7 +186,7 @@ class Picture {
     const index = this.tiles[cursor.tile].index(cursor.row, cursor.column);
     const value = this.values.at(...index);
     this.readout.replaceChildren(make("span", { class: "index" }, `[${index.join(", ")}]`), " = ", make("b", {}, this.values.exact(value)));
-    this.draw();
+    this.outline();
   }
 }
 

@@ -14,6 +14,7 @@ class Timeline {
     this.slider.addEventListener("change", () => this.remember(true));
     const actions = { first: () => this.jump(0), back: () => this.step(-1), play: () => this.toggle(), next: () => this.step(1), last: () => this.jump(this.steps.length - 1), turn: () => this.jump(this.turn) };
     for (const [id, action] of Object.entries(actions)) find(id).addEventListener("click", action);
+    document.addEventListener("click", (event) => this.follow(event));
     addEventListener("hashchange", () => this.read());
     addEventListener("popstate", () => this.read());
   }
@@ -53,7 +54,17 @@ class Timeline {
     this.remember(true);
   }
 
+  /* In a notebook's frame a link that is only a # would lead away, so the page follows it itself. */
+  follow(event) {
+    const link = event.target.closest("a[href^='#step=']");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    this.jump(Number(link.getAttribute("href").slice(6)) - 1);
+  }
+
   remember(anew) {
+    if (location.protocol === "about:") return; // a notebook's frame has no address of its own
+
     const hash = `#step=${this.now + 1}`;
     if (location.hash === hash) return;
     if (anew) history.pushState(null, "", hash);
