@@ -207,10 +207,9 @@ class Graph {
   progress(now, turns) {
     for (const [id, element] of this.elements) {
       const box = this.boxes.get(id);
-      if (box.node === undefined) continue;
-      const { forward, backward } = turns[box.node];
-      element.classList.toggle("done", forward <= now);
-      element.classList.toggle("back", backward <= now);
+      if (box.tensor !== undefined) continue;
+      element.classList.toggle("done", turns[box.node ?? box.last].forward <= now);
+      element.classList.toggle("back", turns[box.node ?? box.first].backward <= now);
     }
   }
 

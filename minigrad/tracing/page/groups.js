@@ -26,6 +26,7 @@ function buildGroups(trace) {
     while (depth < open.length && depth < path.length && open[depth].module === path[depth]) depth++;
     open = open.slice(0, depth);
     for (; depth < path.length; depth++) open.push(start(path[depth], open[depth - 1], k));
+    for (const group of open) group.last = k;
     open[depth - 1].children.push({ id: `n${k}`, node: k, first: k, parent: open[depth - 1] });
   });
   serial = splitCrowds(root, serial);
@@ -57,6 +58,7 @@ function splitCrowds(group, serial) {
   for (let i = 0; i < group.children.length; i += size) {
     const part = group.children.slice(i, i + size);
     const stretch = { id: `g${++serial}`, module: group.module, parent: group, children: part, first: part[0].first, kind: "" };
+    stretch.last = part.at(-1).last ?? part.at(-1).node;
     stretch.title = `part ${stretches.length + 1}`;
     for (const child of part) child.parent = stretch;
     stretches.push(stretch);

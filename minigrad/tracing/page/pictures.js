@@ -119,9 +119,10 @@ class Picture {
   drawBars(pen, tile, at) {
     const { reach } = this.values, middle = tile.y + tile.height / 2;
     for (let c = 0; c < tile.columns; c++) {
-      const value = at(0, c), size = (Math.min(1, Math.abs(value) / reach) || 0) * (tile.height / 2 - 4);
+      const value = at(0, c), part = Number.isNaN(value) ? 1 : Math.min(1, Math.abs(value) / reach);
+      const size = part * (tile.height / 2 - 4);
       const gap = tile.width > 5 ? 1 : 0;
-      pen.fillStyle = css(colour(Math.sign(value) * (0.45 + 0.55 * Math.min(1, Math.abs(value) / reach)), 1));
+      pen.fillStyle = css(colour(Math.sign(value) * (0.45 + 0.55 * part), 1));
       pen.fillRect(tile.x + c * tile.width + gap, value >= 0 ? middle - size : middle, tile.width - 2 * gap, Math.max(1, size));
     }
     pen.fillStyle = ink("--soft");

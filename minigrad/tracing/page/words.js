@@ -53,6 +53,7 @@ const SENTENCES = {
   pad: ["Puts a border around.", "The border is cut off the gradient."],
   concatenate: ["Puts tensors end to end.", "The gradient is cut apart again."],
   stack: ["Puts tensors side by side along a new axis.", "The gradient is taken apart again."],
+  checkpoint: ["Runs a part of the model without keeping what it computes, to save memory.", "The part is computed once more, with everything kept, and then walked back."],
   astype: ["Changes the dtype.", "The gradient comes back in the old dtype."],
 };
 
