@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,25 @@ def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as interrupted:
         Run(steps_before={2: twice}).fit(out=tmp_path)
     assert not isinstance(interrupted.value, training.Interrupted)
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As Ctrl-C is for what a shell runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        history = Run(steps_before={2: press(signal.SIGINT)}).fit()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    except training.Interrupted:  # which would end pytest, too
+        pytest.fail("a signal was heard that was to be ignored")
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert len(history.records) == EPOCHS
+
+
+def test_a_thread_of_its_own_can_train() -> None:
+    """Only the main thread may handle signals; elsewhere that must not be an error."""
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(Run().fit).result().records) == EPOCHS
 
 
 # -------------------------------------------------------------------------- what is refused
