@@ -69,8 +69,9 @@ def interrupt(command: list[str]) -> tuple[int, str]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as program:
         assert program.stdout is not None
-        while not program.stdout.readline().startswith("epoch 1/20"):
-            pass
+        for line in program.stdout:  # to its end, if the program fails
+            if line.startswith("epoch 1/20"):
+                break
         program.send_signal(signal.SIGINT)
         _, err = program.communicate(timeout=100)
         return program.returncode, err
