@@ -296,6 +296,20 @@ def test_modules_fold_and_open(show: Show) -> None:
     until(page, "document.querySelectorAll('#graph .op').length", 4)
 
 
+def test_a_group_is_one_stretch_of_ops_of_one_module(show: Show) -> None:
+    make = made_traces.Maker("twice", ["y = f(f(x) + x)"])
+    block = make.module("f", "Block")
+    x = h = make.tensor(make.random(3), "input", "x")
+    for _ in range(2):
+        h = make.node("exp", make.random(3), block, x=h)
+        h = make.node("neg", make.random(3), block, x=h)
+        h = make.node("add", make.random(3), x=h, y=x)
+    page = show(make.finish(make.node("sum", np.float32(1), x=h)))
+    heads = page.locator("#graph .head text:not(.fold)").all_text_contents()
+    assert heads == ["f · Block", "f (call 2) · Block"]
+    assert page.evaluate(GEOMETRY) == [0, 0, 0]
+
+
 def test_clicking_an_op_goes_to_its_step_and_a_parameter_shows_itself(show: Show) -> None:
     page = show(made_traces.small())
     page.locator('[data-id="n2"]').click()
