@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minigrad import data, models, nn, optim, testing, training
     from minigrad.configuration import config, show_config
     from minigrad.profiling import profile
+    from minigrad.summaries import compare, summary
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "checkpoint",
+    "compare",
     "config",
     "data",
     "default_rng",
@@ -51,11 +53,13 @@ __all__ = [
     "profile",
     "set_num_threads",
     "show_config",
+    "summary",
     "testing",
     "training",
 ]
 
 _LOADED_WHEN_USED = {
+    "compare": "minigrad.summaries",
     "config": "minigrad.configuration",
     "data": "",
     "models": "",
@@ -63,6 +67,7 @@ _LOADED_WHEN_USED = {
     "optim": "",
     "profile": "minigrad.profiling",
     "show_config": "minigrad.configuration",
+    "summary": "minigrad.summaries",
     "testing": "",
     "training": "",
 }  # in which module it stands, if it is none itself

@@ -6,11 +6,10 @@ look at the clock. So the engine knows nothing of profiling, and pays nothing fo
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,23 +19,18 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
+from minigrad.flops import (
+    NONE,
+    Shape,
+    Work,
+    backward_work,
+    forward_work,
+    handed_on,
+)
+from minigrad.observing import Replacements
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
-Shape = tuple[int, ...]
-
-# The FLOPs of products, of the shapes of their result and inputs: a multiplication and an addition
-# for each term, however they are computed. The gradient of such a product with respect to one
-# factor is a product of the same size.
-FLOPS: dict[str, Callable[..., int]] = {
-    # images are (N, H, W, C), weights (kh, kw, C_in // groups, C_out)
-    "conv2d": lambda y, _x, w, *_b: 2 * math.prod(y) * math.prod(w[:-1]),
-    "conv2d_relu": lambda y, _x, w, *_b: 2 * math.prod(y) * math.prod(w[:-1]),
-    "input_grad": lambda _dx, dy, w: 2 * math.prod(dy) * math.prod(w[:-1]),
-    "weight_grad": lambda dw, dy, _x: 2 * math.prod(dy) * math.prod(dw[:-1]),
-    # matrices are (..., M, K) and (..., K, N)
-    "matmul": lambda out, x, _y: 2 * math.prod(out) * x[-1],
-}
 
 
 @dataclass(slots=True)
@@ -49,7 +43,7 @@ class Event:
         start: when, in seconds of `time.perf_counter`.
         seconds: how long, with everything that ran inside.
         shape: of the result forward, of its gradient backward.
-        flops: see `profile`.
+        work: the multiply-adds and FLOPs, as `minigrad.flops` counts them.
         nbytes: of the arrays that went in and came out, each once.
     """
 
@@ -58,13 +52,18 @@ class Event:
     start: float
     seconds: float = 0.0
     shape: Shape = ()
-    flops: int = 0
+    work: Work = NONE
     nbytes: int = 0
 
     @property
     def name(self) -> str:
         """The op's."""
         return self.path[-1]
+
+    @property
+    def flops(self) -> int:
+        """All operations on numbers: two for each multiply-add, and the others."""
+        return self.work.flops
 
 
 class profile:  # noqa: N801 - it is used as a function is
@@ -77,11 +76,10 @@ class profile:  # noqa: N801 - it is used as a function is
         print(p)
         p.save("trace.json")
 
-    Convolutions and matrix products count 2 FLOPs for each term of their definition, other ops one
-    for each number of their largest array, views none. Bytes are those of the arrays that an op is
-    given and returns. Ops that run inside others (in rules of derivatives, say) are counted there,
-    and listed below them. What runs in other threads is not seen, and a few microseconds of each
-    op are the profile's own.
+    `minigrad.flops` says what counts as a FLOP. Bytes are those of the arrays that an op is given
+    and returns. Ops that run inside others (in rules of derivatives, say) are counted there, and
+    listed below them; `unbroadcast` is the sum of a gradient over what was repeated. What runs in
+    other threads is not seen, and a few microseconds of each op are the profile's own.
 
     Attributes:
         events: all that was timed, as `Event`, in the order of their starts.
@@ -112,6 +110,10 @@ class profile:  # noqa: N801 - it is used as a function is
         self.seconds += time.perf_counter() - self._entered
         _here.profiles.remove(self)
         _methods.add(-1)
+
+    def begin(self, event: Event, node: Node | None) -> None:  # noqa: ARG002 - for subclasses
+        """Note what begins now; `node` is the one whose gradients are computed, if any are."""
+        self.events.append(event)
 
     def __str__(self) -> str:
         return self.table()
@@ -203,14 +205,15 @@ _here = _Here()
 class _Timer:
     """Times a `with` block as one event of all open profiles."""
 
-    def __init__(self, name: str, phase: str) -> None:
+    def __init__(self, name: str, phase: str, node: Node | None = None) -> None:
+        self.node = node
         self.outer = _here.path, _here.phase
         _here.path, _here.phase = (*_here.path, name), _here.phase or phase
         self.event = Event(_here.path, _here.phase, 0.0)
 
     def __enter__(self) -> Event:
         for each in _here.profiles:
-            each.events.append(self.event)
+            each.begin(self.event, self.node)
         self.event.start = time.perf_counter()
         return self.event
 
@@ -221,7 +224,7 @@ class _Timer:
 
 # ------------------------------------------------------------------ what takes the methods' places
 
-_apply, _gradients, _step = Op.apply, Node.gradients, Optimizer.step
+_apply, _gradients, _fit, _step = Op.apply, Node.gradients, Node.fit, Optimizer.step
 _direct = vars(Op)["direct"]
 
 
@@ -235,10 +238,7 @@ def _timed_apply(op: Op, *inputs: Any, **config: Any) -> Any:
     if any(np.may_share_memory(result, array) for array in arrays):
         return out  # a view
     event.nbytes = sum(array.nbytes for array in [*arrays, result])
-    if op.name in FLOPS:
-        event.flops = FLOPS[op.name](result.shape, *map(np.shape, map(_array, inputs)))
-    else:
-        event.flops = max(array.size for array in [*arrays, result])
+    event.work = forward_work(op, inputs, config, result)
     return out
 
 
@@ -251,32 +251,24 @@ def _timed_gradients(
 ) -> Iterable[tuple[Any, Any]]:
     if not _here.profiles:
         return _gradients(node, g, wanted, create_graph)
-    inside = _here.profiles[-1].events
-    before = len(inside)
     held = _arrays(node.kept or ())
-    with _Timer(node.op.name, "backward") as event:
+    with _Timer(node.op.name, "backward", node) as event:
         pairs = list(_gradients(node, g, wanted, create_graph))
-    event.shape, g = np.shape(g), _array(g)
-    partials = _arrays([partial for _, partial in pairs])
-    if all(np.may_share_memory(partial, g) for partial in partials):
-        return pairs  # handed on, as `add` does
-    event.nbytes = sum(array.nbytes for array in [g, *held, *partials])
-    event.flops = _product_flops(node, wanted, inside[before + 1 :])
-    event.flops = event.flops or max(array.size for array in [g, *partials])
-    return pairs
+    g, partials = _array(g), [_array(partial) for _, partial in pairs if partial is not None]
+    event.shape, event.work = np.shape(g), backward_work(node, g, wanted, partials)
+    if not all(handed_on(partial, g) for partial in partials):
+        event.nbytes = sum(np.asarray(array).nbytes for array in [g, *held, *partials])
+    return pairs  # else handed on, as `add` does
 
 
-def _product_flops(node: Node, wanted: Sequence[int], inside: Sequence[Event]) -> int:
-    """Those of the gradients of a product's factors; 0 for other ops."""
-    factors = sum(i < 2 for i in wanted)
-    if node.op.name not in FLOPS or not factors:
-        return 0
-    if any(
-        parent is None for parent in node.parents[:2]
-    ):  # one is a plain array, whose shape only the rules know
-        return sum(event.flops for event in inside if event.name in FLOPS)
-    shapes = [() if parent is None else parent.shape for parent in node.parents]
-    return factors * FLOPS[node.op.name](node.shape, *shapes)
+def _timed_fit(node: Node, partial: Any, parent: Any) -> Any:
+    if not _here.profiles or np.shape(partial) == parent.shape:
+        return _fit(node, partial, parent)
+    with _Timer("unbroadcast", "backward", node) as event:
+        fitting = _fit(node, partial, parent)
+    event.shape, event.work = fitting.shape, Work(0, np.size(_array(partial)))
+    event.nbytes = sum(np.asarray(_array(x)).nbytes for x in (partial, fitting))
+    return fitting
 
 
 def _timed_step(optimizer: Optimizer) -> None:
@@ -285,7 +277,7 @@ def _timed_step(optimizer: Optimizer) -> None:
     with _Timer(f"{type(optimizer).__name__}.step", "update") as event:
         _step(optimizer)
     params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    event.flops = sum(p.size for p in params)
+    event.work = Work(0, sum(p.size for p in params))
     event.nbytes = sum(3 * p.data.nbytes for p in params)  # w and g read, w written
     return None
 
@@ -298,29 +290,11 @@ def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     return [array for array in map(_array, values) if isinstance(array, np.ndarray)]
 
 
-class _Methods:
-    """Puts the timed methods in place for the first open profile, takes them out with the last.
-
-    Other threads that meet them go straight on to the originals.
-    """
-
-    replaced = (
-        (Op, "apply", _apply, _timed_apply),
-        (Op, "direct", _direct, _timed_direct),
-        (Node, "gradients", _gradients, _timed_gradients),
-        (Optimizer, "step", _step, _timed_step),
-    )
-
-    def __init__(self) -> None:
-        self.profiles = 0
-        self.lock = threading.Lock()
-
-    def add(self, profiles: int) -> None:
-        """So many profiles were opened, or closed."""
-        with self.lock:
-            self.profiles += profiles
-            for owner, name, original, timed in self.replaced:
-                setattr(owner, name, timed if self.profiles else original)
-
-
-_methods = _Methods()
+# Other threads that meet them go straight on to the originals.
+_methods = Replacements(
+    (Op, "apply", _apply, _timed_apply),
+    (Op, "direct", _direct, _timed_direct),
+    (Node, "gradients", _gradients, _timed_gradients),
+    (Node, "fit", _fit, _timed_fit),
+    (Optimizer, "step", _step, _timed_step),
+)

@@ -34,7 +34,11 @@ def test_convolution_by_hand() -> None:
     forward = 4 * sum(sizes)
     # g, x and w come in; dx, dw and db go out
     backward = 4 * (sizes[3] + sizes[0] + sizes[1] + sum(sizes[:3]))
-    assert events(p, "conv2d") == [("forward", flops, forward), ("backward", 2 * flops, backward)]
+    bias = 2 * 5 * 4 * 8  # an addition for each number, either way
+    assert events(p, "conv2d") == [
+        ("forward", flops + bias, forward),
+        ("backward", 2 * flops + bias, backward),
+    ]
     assert [e.shape for e in p.events if len(e.path) == 1] == [(2, 5, 4, 8)] * 2
     nested = {e.name: (e.phase, e.flops) for e in p.events if e.path[:-1] == ("conv2d",)}
     assert nested["input_grad"] == nested["weight_grad"] == ("backward", flops)
@@ -218,3 +222,22 @@ def test_trace_is_chromes(tmp_path: Path) -> None:
     assert starts == sorted(starts)
     mg.profile().save(tmp_path / "empty.json")
     assert json.loads((tmp_path / "empty.json").read_text())["traceEvents"] == []
+
+
+def test_sums_over_what_was_repeated_are_events() -> None:
+    x, b = tensor(3, 4), tensor(4)
+    with mg.profile() as p:
+        (x + b).sum().backward()
+    # from the sum and the addition; 12 numbers in, 4 out
+    assert events(p, "unbroadcast") == [("backward", 12, 4 * (12 + 4))]
+    assert [e.shape for e in p.events if e.name == "unbroadcast"] == [(4,)]
+    assert b.grad is not None
+    assert b.grad.tolist() == [3.0] * 4
+
+    @mg.op
+    def half(x):  # type: ignore[no-untyped-def]
+        return x * 0.5
+
+    half.vjp(x=lambda g: 0.5)  # a Python number, which the engine makes an array of
+    with mg.profile():
+        half(tensor(1)).sum().backward()
