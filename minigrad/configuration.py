@@ -16,6 +16,12 @@ FLAGS = (
     *("avx512_bf16", "amx_bf16", "asimd", "sve"),
 )
 
+# What the extras bring, and what minigrad gets on with.
+PACKAGES = (
+    *("einops", "matplotlib", "pillow", "safetensors", "scipy-openblas32", "tensorboardX"),
+    *("torch", "tqdm"),
+)
+
 # What minigrad and the libraries under it listen to.
 VARIABLES = (
     *("MINIGRAD_CACHE_MB", "MINIGRAD_DATA", "MINIGRAD_ISA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
@@ -26,7 +32,7 @@ Config = dict[str, dict[str, str]]
 
 
 def config() -> Config:
-    """Versions, CPU, kernels, BLAS, threads, environment and data folders, as texts by section."""
+    """Versions, CPU, kernels, BLAS, threads, environment, data, packages: texts by section."""
     from minigrad import __version__
 
     return {
@@ -41,6 +47,7 @@ def config() -> Config:
         "blas": {name: value for name, value in ext.config().items() if name != "isa"},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "data": _data(),
+        "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
@@ -48,8 +55,19 @@ def show_config() -> None:
     """Print what `config` returns."""
     for section, entries in config().items():
         print(f"{section}:")  # noqa: T201 - this is what it is for
+        width = max(9, *map(len, entries), 0)
         for name, value in entries.items() or [("(none)", "")]:
-            print(f"  {name:<9} {value}".rstrip())  # noqa: T201
+            print(f"  {name:<{width}} {value}".rstrip())  # noqa: T201
+
+
+def _version(package: str) -> str:
+    """Of a package that need not be there; without importing it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _cpu() -> dict[str, str]:

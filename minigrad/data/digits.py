@@ -36,10 +36,10 @@ def digits(split: Literal["train", "test"]) -> tuple[NDArray[np.float32], NDArra
     path = resources.files(__package__) / "digits.npz"
     with path.open("rb") as file, np.load(file) as arrays:
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-    return _enlarge(images / np.float32(16), _SIZE)[..., np.newaxis], labels.astype(np.int64)
+    return enlarge(images / np.float32(16), _SIZE)[..., np.newaxis], labels.astype(np.int64)
 
 
-def _enlarge(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def enlarge(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Square images (N, H, H) to (N, size, size), bilinear: one matrix for rows and columns."""
     weights = _bilinear_matrix(size, images.shape[1])
     enlarged: NDArray[np.float32] = np.matmul(weights @ images, weights.T)

@@ -99,6 +99,16 @@ def cache_dir() -> Path:
     return base / "minigrad" / "mnist"
 
 
+def mnist_folder(data_dir: str | PathLike[str] | None = None) -> Path:
+    """The folder that ``mnist`` takes MNIST from, and downloads it into.
+
+    Raises:
+        ValueError: It was named and does not exist.
+        DownloadError: It was not named, and the user has no cache.
+    """
+    return _choose_folder(data_dir)[0]
+
+
 def _choose_folder(data_dir: str | PathLike[str] | None) -> tuple[Path, bool]:
     """The folder of MNIST's files, and whether it is the cache."""
     named = data_dir or os.environ.get("MINIGRAD_DATA")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad.data import digits
-from minigrad.data.digits import _enlarge
+from minigrad.data.digits import enlarge
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def test_shapes_types_and_range(split, N):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_images_are_those_of_the_file_with_16_as_1(split, arrays):
     images, labels = digits(split)
-    expected = _enlarge(arrays[f"{split}_images"].astype(np.float32) / 16, 28)
+    expected = enlarge(arrays[f"{split}_images"].astype(np.float32) / 16, 28)
     np.testing.assert_array_equal(images[..., 0], expected)
     np.testing.assert_array_equal(labels, arrays[f"{split}_labels"])
 
@@ -106,7 +106,7 @@ def test_enlarging_is_linear_interpolation_along_both_axes(size, new):
 
     expected = np.apply_along_axis(resample, 2, np.apply_along_axis(resample, 1, images))
     # Two sums of two products of numbers below 1 in float32.
-    np.testing.assert_allclose(_enlarge(images, new), expected, rtol=0, atol=4 * 2**-23)
+    np.testing.assert_allclose(enlarge(images, new), expected, rtol=0, atol=4 * 2**-23)
 
 
 def test_enlarging_is_pytorchs():
@@ -115,4 +115,4 @@ def test_enlarging_is_pytorchs():
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(images)[:, None], size=(28, 28), mode="bilinear", align_corners=False
     )
-    np.testing.assert_allclose(_enlarge(images, 28), expected[:, 0], rtol=0, atol=4 * 2**-23)
+    np.testing.assert_allclose(enlarge(images, 28), expected[:, 0], rtol=0, atol=4 * 2**-23)
