@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minigrad import data, models, nn, optim, testing
     from minigrad.configuration import config, show_config
     from minigrad.profiling import profile
+    from minigrad.tracing import trace
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "testing",
+    "trace",
 ]
 
 _LOADED_WHEN_USED = {
@@ -63,6 +65,7 @@ _LOADED_WHEN_USED = {
     "profile": "minigrad.profiling",
     "show_config": "minigrad.configuration",
     "testing": "",
+    "trace": "minigrad.tracing",
 }  # in which module it stands, if it is none itself
 
 

@@ -73,6 +73,13 @@ class Replay(Node):
 
     def gradients(self, g: Any, _wanted: Sequence[int], _create_graph: bool) -> Iterator[Any]:
         """Run the function again and yield its result's vertex, which the gradient belongs to."""
+        with Switched((recording, True)):
+            out = self.again()
+        if out.requires_grad:
+            yield out.node or out, g
+
+    def again(self) -> Tensor:
+        """What the function makes of its arguments, as it did the first time."""
         args = [
             array if parent is None else restore(parent, array)
             for parent, array in zip(self.parents, self.kept or (), strict=True)
@@ -80,12 +87,10 @@ class Replay(Node):
         now = random.get_state()
         random.set_state(self.state)
         try:
-            with Switched((recording, True), (replaying, True)):
-                out = self.function(*args)
+            with Switched((replaying, True)):
+                return self.function(*args)
         finally:
             random.set_state(now)
-        if out.requires_grad:
-            yield out.node or out, g
 
     def leading_to(self, _needed: set[Any]) -> tuple[int, ...]:
         """Always all: what the function uses beside its arguments is not known before."""

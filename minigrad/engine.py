@@ -31,8 +31,13 @@ from minigrad.arrays import (
 from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
+from minigrad.origin import note
 
 if TYPE_CHECKING:
+    from types import CodeType
+
+    from minigrad.origin import Scope
+
     # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
     from minigrad.functional.methods import TensorMethods
 else:
@@ -246,6 +251,9 @@ class Node:
     hooks: Hooks | None = None
     memory: Memory | None = None
     kept: tuple[Any, ...] | None
+    code: CodeType
+    instruction: int
+    scope: Scope | None
 
     def __init__(self, plan: Plan, parents: list[Any], kept: tuple[Any, ...], out: ndarray) -> None:
         self.plan = plan
@@ -254,6 +262,7 @@ class Node:
         self.shape = out.shape
         self.dtype = out.dtype
         self.index = next(clock)
+        note(self, 5)
 
     @property
     def op(self) -> Op:
