@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minigrad import data, models, nn, optim, testing
     from minigrad.configuration import config, show_config
     from minigrad.profiling import profile
-    from minigrad.tracing import trace
+    from minigrad.tracing import graph, trace
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "grad",
+    "graph",
     "is_grad_enabled",
     "kernels",
     "manual_seed",
@@ -59,6 +60,7 @@ __all__ = [
 _LOADED_WHEN_USED = {
     "config": "minigrad.configuration",
     "data": "",
+    "graph": "minigrad.tracing",
     "models": "",
     "nn": "",
     "optim": "",

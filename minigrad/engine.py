@@ -36,10 +36,9 @@ from minigrad.origin import note
 if TYPE_CHECKING:
     from types import CodeType
 
-    from minigrad.origin import Scope
-
     # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
     from minigrad.functional.methods import TensorMethods
+    from minigrad.origin import Scope
 else:
     TensorMethods = object
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
+from minigrad.observing import Replacements
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
@@ -298,29 +299,10 @@ def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     return [array for array in map(_array, values) if isinstance(array, np.ndarray)]
 
 
-class _Methods:
-    """Puts the timed methods in place for the first open profile, takes them out with the last.
-
-    Other threads that meet them go straight on to the originals.
-    """
-
-    replaced = (
-        (Op, "apply", _apply, _timed_apply),
-        (Op, "direct", _direct, _timed_direct),
-        (Node, "gradients", _gradients, _timed_gradients),
-        (Optimizer, "step", _step, _timed_step),
-    )
-
-    def __init__(self) -> None:
-        self.profiles = 0
-        self.lock = threading.Lock()
-
-    def add(self, profiles: int) -> None:
-        """So many profiles were opened, or closed."""
-        with self.lock:
-            self.profiles += profiles
-            for owner, name, original, timed in self.replaced:
-                setattr(owner, name, timed if self.profiles else original)
-
-
-_methods = _Methods()
+# Other threads that meet them go straight on to the originals.
+_methods = Replacements(
+    (Op, "apply", _apply, _timed_apply),
+    (Op, "direct", _direct, _timed_direct),
+    (Node, "gradients", _gradients, _timed_gradients),
+    (Optimizer, "step", _step, _timed_step),
+)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import minigrad
 from minigrad.engine import Node, Tensor, seed, walk
@@ -20,12 +20,20 @@ from minigrad.tracing.walk import Visit, Watched
 class Trace:
     """What happened in a forward and a backward pass.
 
-    Attributes:
-        data: tables of arrays, tensors, nodes, modules and steps, as JSON holds them.
+    It is made by `mg.trace`, and shows itself in notebooks.
     """
 
-    def __init__(self, data: Row) -> None:
-        self.data = data
+    def __init__(self, data: Row | None) -> None:
+        self._data = data
+
+    @property
+    def data(self) -> Row:
+        """Tables of arrays, tensors, nodes, modules and steps, as JSON holds them."""
+        if self._data is None:
+            raise RuntimeError(
+                "trace: no backward pass was recorded; call loss.backward() inside the with block"
+            )
+        return self._data
 
     def to_json(self) -> str:
         """The data as text."""
@@ -62,23 +70,51 @@ def trace_of(loss: Tensor, model: Module | None, title: str | None) -> Trace:
     if not isinstance(loss, Tensor):
         raise TypeError(f"trace: expected the loss as a Tensor, got {type(loss).__name__}")
     start = seed("trace", loss, None)
-    nodes = nodes_below(loss)
-    if not nodes:
-        raise RuntimeError("trace: the loss is a leaf, so there is nothing to show; compute it")
-    for node in nodes:
+    for node in nodes_below(loss):
         if node.kept is None:
             raise RuntimeError(
                 f"trace: the graph was freed by an earlier backward (at {node.op.name}); call "
                 "mg.trace(loss) before loss.backward(), or compute the loss again"
             )
-    known: dict[Any, Any] = {loss.node: loss.data}
+
+    def run() -> None:
+        walk([loss], [start], retain_graph=True)
+
+    return Trace(passes(loss, start, run, {}, model, title))
+
+
+def passes(
+    loss: Tensor,
+    start: Tensor,
+    run: Callable[[], Any],
+    noted: dict[Node, Call],
+    model: Module | None,
+    title: str | None,
+) -> Row:
+    """The data of a forward and a backward pass.
+
+    Args:
+        loss: where the walk begins, with `start`, its gradient.
+        run: walks.
+        noted: the calls that somebody saw; the others are recovered. It may grow while it runs.
+        model: where the names of modules begin, or None.
+        title: of the page, or None.
+    """
+    nodes = nodes_below(loss)
+    if not nodes:
+        raise RuntimeError(
+            "trace: the loss was not computed by any op, so there is nothing to show; compute it "
+            "from tensors that require a gradient"
+        )
+    known: dict[Any, Any] = {node: call.output for node, call in noted.items()}
+    known[loss.node] = loss.data
     calls = recover(nodes, known)
     with Watched(loss) as watched:
-        walk([loss], [start], retain_graph=True)
+        run()
     fresh = {visit.node for visit in watched.visits} - set(nodes)
-    if fresh:
-        calls |= recover(sorted(fresh, key=lambda node: node.index), known)
-    return Trace(written(loss, start, calls, watched, fresh, model, title))
+    calls |= recover(sorted(fresh, key=lambda node: node.index), known)
+    calls = {node: noted.get(node, call) for node, call in calls.items()}
+    return written(loss, start, calls, watched, fresh, model, title)
 
 
 def written(

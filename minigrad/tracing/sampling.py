@@ -51,7 +51,7 @@ def described(array: np.ndarray, cut: Cut) -> dict[str, Any]:
         "max": float(finite.max()) if some else None,
         "mean": float(finite.mean()) if some else None,
         "std": float(finite.std()) if some else None,
-        "zeros": np.count_nonzero(array == 0) / max(array.size, 1),
+        "zeros": float(np.count_nonzero(array == 0) / max(array.size, 1)),
         "nan": int(np.count_nonzero(np.isnan(array))),
         "inf": int(np.count_nonzero(np.isinf(array))),
         "sample": {

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from minigrad import functional
 from minigrad.engine import Node
 from minigrad.origin import ours
 
@@ -102,6 +103,7 @@ def _span(tree: Any) -> tuple[int | None, ...]:
 
 def operand_names(text: str, op: str, inputs: tuple[str, ...]) -> list[str | None]:
     """The variables that an expression hands to an op's inputs, where it calls the op itself."""
+    operands: list[Any]
     try:
         tree: Any = ast.parse(text.strip()).body[0]
     except (SyntaxError, IndexError):
@@ -154,10 +156,11 @@ def rules(node: Node) -> list[dict[str, Any]]:
         name = f"{op.inputs[0]}[{i}]" if op.variadic else op.inputs[i]
         rule = op.joint or (op.rules or {})[i]
         source, tree = definition(rule)
-        text = _returned(source, tree, i, len(op.inputs)) if tree else None
+        text = _returned(source, tree, i, len(node.parents)) if tree else None
         if text is None:
             text = f"{getattr(rule, '__name__', 'a rule')}(...), whose source is not at hand"
-        entry = {"input": name, "text": f"{name} ← {text}", "source": None}
+        before = _prepared(source, tree) if op.joint else ""
+        entry = {"input": name, "text": f"{before}{name} ← {text}", "source": None}
         if tree:
             entry["source"] = f"{shown(rule.__code__.co_filename)}:{tree.lineno}"
         if tree and op.joint:
@@ -167,47 +170,86 @@ def rules(node: Node) -> list[dict[str, Any]]:
 
 
 def _returned(source: File, tree: Any, position: int, count: int) -> str | None:
-    """What a rule returns: of a joint one the gradient at this position."""
+    """What a rule returns: of a joint one the gradient at this position, and what it makes of g."""
     if isinstance(tree, ast.Lambda):
         return source.text(_span(tree.body))
-    returns = [each for each in ast.walk(tree) if isinstance(each, ast.Return) and each.value]
-    if not returns:
+    last = tree.body[-1]
+    if not isinstance(last, ast.Return) or last.value is None:
         return None
-    value: Any = returns[-1].value
-    if isinstance(value, ast.Tuple) and len(value.elts) == count > 1:
-        value = value.elts[position]
-    if isinstance(value, ast.Name):  # what was it assigned last?
-        for each in ast.walk(tree):
-            match each:
-                case ast.Assign(targets=[ast.Name(id=name)], value=assigned) if name == value.id:
-                    if not isinstance(assigned, ast.Constant):
-                        value = assigned
+    value, part = _item(last.value, position, count)
+    if isinstance(value, ast.Name):
+        value = _assigned_last(tree, value)
     if isinstance(value, ast.IfExp) and "needs[" in ast.unparse(value.test):
         value = value.body
-    return source.text(_span(value))
+    text = source.text(_span(value))
+    return text and text + part
+
+
+def _item(value: Any, position: int, count: int) -> tuple[Any, str]:
+    """The expression at this position of what is returned, with an index where it is a part."""
+    if not isinstance(value, ast.Tuple):
+        return value, f"[{position}]" if count > 1 else ""
+    starred = [i for i, each in enumerate(value.elts) if isinstance(each, ast.Starred)]
+    if not starred:
+        return value.elts[position], ""
+    star: Any = value.elts[starred[0]]
+    if position < starred[0]:
+        return value.elts[position], ""
+    if position >= count - (len(value.elts) - starred[0] - 1):
+        return value.elts[position - count], ""
+    return star.value, f"[{position - starred[0]}]"
+
+
+def _assigned_last(tree: Any, name: ast.Name) -> Any:
+    """What a local variable was assigned last, if that says more than its name."""
+    value: Any = name
+    for each in ast.walk(tree):
+        match each:
+            case ast.Assign(targets=[ast.Name(id=id)], value=found) if id == name.id != "g":
+                value = name if isinstance(found, ast.Constant) else found
+    return value
+
+
+def _prepared(source: File, tree: Any) -> str:
+    """What a joint rule does to `g` first, for all inputs."""
+    texts = [
+        source.text(_span(each))
+        for each in getattr(tree, "body", [])
+        if isinstance(tree, ast.FunctionDef)
+        if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "g"
+    ]
+    return "".join(f"{text}; " for text in texts)
 
 
 def value_rule(node: Node) -> str | None:
-    """What the op's body returns, where it is one short expression."""
+    """The formula in the comment of the op's body, or what it returns if that is one expression."""
     source, tree = definition(node.op.body)
     if not isinstance(tree, ast.FunctionDef):
         return None
-    body = [each for each in tree.body if not _is_docstring(each)]
-    match body:
-        case [ast.Return(value=value)] if value is not None:
-            text = source.text(_span(value))
-            return text if text and len(text) <= LONGEST else None
-    return None
+    text = _comment(source, tree)
+    if text is None or " = " not in text:
+        match [each for each in tree.body if not _is_docstring(each)]:
+            case [ast.Return(value=value)] if value is not None:
+                text = source.text(_span(value))
+            case _:
+                return None
+    return text if text and len(text) <= LONGEST else None
 
 
 def sentence(node: Node) -> str | None:
-    """What the op does, in the first sentence of its docstring or the comment in its place."""
-    if node.op.__doc__:
-        first = " ".join(node.op.__doc__.split("\n\n")[0].split())
+    """What the op does: the first sentence of its docstring, or the comment in its place."""
+    op = node.op
+    ours = op.body.__module__.startswith("minigrad.functional.")
+    documented = getattr(functional, op.name, op) if ours and not op.__doc__ else op
+    if documented.__doc__:
+        first = " ".join(documented.__doc__.split("\n\n")[0].split())
         return first.split(". ")[0].rstrip(".") + "."
-    source, tree = definition(node.op.body)
-    if not isinstance(tree, ast.FunctionDef):
-        return None
+    source, tree = definition(op.body)
+    return _comment(source, tree) if isinstance(tree, ast.FunctionDef) else None
+
+
+def _comment(source: File, tree: ast.FunctionDef) -> str | None:
+    """The comment at the beginning of a body."""
     lines = source.lines[tree.lineno : tree.body[0].lineno - 1]
     comments = [line.strip().lstrip("# ") for line in lines if line.strip().startswith("#")]
     return " ".join(comments) or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class Tables:
         expression = source.file(site.filename).text(site.span)
         variables = _operands(node, site, expression)
         given = given_inputs(node, call)
-        row = {
+        row: Row = {
             "op": node.op.name,
             "inputs": [self._input(node, i, call.inputs[i], variables.get(i)) for i in given],
             "names": [input_name(node, i) for i in given],
@@ -86,8 +85,16 @@ class Tables:
         }
         self.tensors[row["output"]] |= {"node": self.order[node], "module": row["module"]}
         if is_convolution(node):
-            row["convolution"] = _convolution(node, call)
+            row |= self._convolution(node, call, row["inputs"][1])
         return row
+
+    def _convolution(self, node: Node, call: Call, w: int) -> Row:
+        """What its picture needs to know, where that was kept."""
+        shape, geometry = self.tensors[w]["shape"], call.config.get("geometry", LOST)
+        if shape is None or geometry is LOST:
+            return {}
+        activation = "relu" if node.op.name == "conv2d_relu" else None
+        return {"convolution": {"kernel": shape[:2], "activation": activation, **geometry}}
 
     def _input(self, node: Node, position: int, value: Any, variable: str | None) -> int:
         vertex = node.parents[position]
@@ -107,8 +114,8 @@ class Tables:
         """The row of a node's result, a leaf, or a constant."""
         if vertex not in self.places:
             self.places[vertex] = len(self.tensors)
-            row = {"name": None, "role": role, "module": 0, "node": None}
-            self.tensors.append(row | dict.fromkeys(("shape", "dtype", "value", "grad")))
+            columns = ("name", "role", "module", "node", "shape", "dtype", "value", "grad")
+            self.tensors.append(dict.fromkeys(columns) | {"role": role, "module": 0})
         row = self.tensors[self.places[vertex]]
         if value is not LOST and row["value"] is None:
             row["value"] = self.arrays.add(value, self.cuts.get(vertex, sampling.maps))
@@ -118,7 +125,7 @@ class Tables:
         return self.places[vertex]
 
     def add_gradient(self, vertex: Any, g: Any) -> int:
-        """The place of a gradient among the arrays, cut as weights are where it is one of theirs."""
+        """The place of a gradient among the arrays; that of weights is cut as they are."""
         cut = self.cuts.get(vertex)
         return self.arrays.add(g, cut if cut is sampling.taps else sampling.maps)
 
@@ -153,14 +160,6 @@ def given_inputs(node: Node, call: Call) -> list[int]:
 def is_convolution(node: Node) -> bool:
     """Whether it is one of ours, whose dot products can be shown."""
     return node.op.name in ("conv2d", "conv2d_relu") and "geometry" in node.op.config
-
-
-def _convolution(node: Node, call: Call) -> Row:
-    geometry = call.config["geometry"]
-    kernel = call.inputs[1].shape if call.inputs[1] is not LOST else node.parents[1].shape
-    activation = "relu" if node.op.name.endswith("relu") else None
-    row = {"kernel": kernel[:2], "activation": activation}
-    return row | ({} if geometry is LOST else geometry)
 
 
 def _operands(node: Node, site: source.Site, expression: str | None) -> dict[int, str]:
