@@ -12,6 +12,7 @@ from minigrad.declaration import Plan
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
 from minigrad.modes import Switched, no_grad, recording, replaying
+from minigrad.origin import note
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -64,6 +65,7 @@ class Replay(Node):
         kept = tuple(x.data if isinstance(x, Tensor) else x for x in args)
         plan = Plan(_checkpoint, tuple(range(len(args) or 1)), len(args))
         super().__init__(plan, parents, kept, out.data)
+        note(self, 3)
         self.function = function
         self.state = state
 

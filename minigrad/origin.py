@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import weakref
 from contextvars import ContextVar
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -21,16 +20,20 @@ _getframe = sys._getframe
 class _Ours(dict[str, bool]):
     """By file name: whether the code is the package's. Paths are compared once."""
 
-    folder = str(Path(__file__).parent) + "/"
+    folder = __file__[: -len("origin.py")]
 
     def __missing__(self, filename: str) -> bool:
-        ours = filename == GENERATED or filename.replace("\\", "/").startswith(self.folder)
-        self[filename] = ours
-        return ours
+        self[filename] = filename == GENERATED or filename.startswith(self.folder)
+        return self[filename]
 
 
-_Ours.folder = _Ours.folder.replace("\\", "/")
 ours = _Ours()
+
+
+def is_ours(function: Any) -> bool:
+    """Whether a function stands in the package."""
+    code = getattr(function, "__code__", None)
+    return code is not None and ours[code.co_filename]
 
 
 class Scope:

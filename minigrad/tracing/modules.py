@@ -51,7 +51,7 @@ class Modules:
         module = scope.module()
         if module is not None and id(module) in self._paths:
             return self._row(self._paths[id(module)])
-        key = (scope.outer, scope.kind) if module is None else id(module)
+        key = id(scope.module)  # one reference for all calls of a module, also when it is gone
         if key not in self._places:  # gone by now, or of no known model
             outer = self.rows[self.place(scope.outer)]["name"]
             path = self._free(".".join(filter(None, (outer, scope.kind))))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from minigrad import functional
 from minigrad.engine import Node
-from minigrad.origin import ours
+from minigrad.origin import is_ours, ours
 
 LONGEST = 160  # characters of an expression
 
@@ -239,8 +239,9 @@ def value_rule(node: Node) -> str | None:
 def sentence(node: Node) -> str | None:
     """What the op does: the first sentence of its docstring, or the comment in its place."""
     op = node.op
-    ours = op.body.__module__.startswith("minigrad.functional.")
-    documented = getattr(functional, op.name, op) if ours and not op.__doc__ else op
+    documented = op
+    if is_ours(op.body) and not op.__doc__:
+        documented = getattr(functional, op.name, op)
     if documented.__doc__:
         first = " ".join(documented.__doc__.split("\n\n")[0].split())
         return first.split(". ")[0].rstrip(".") + "."

@@ -19,6 +19,7 @@ from minigrad.declaration import LOST
 from minigrad.engine import Node, Tensor
 from minigrad.memory import changed_since
 from minigrad.modes import Switched, anomaly, recording
+from minigrad.origin import is_ours
 
 
 @dataclass(slots=True)
@@ -91,7 +92,7 @@ def _again(node: Node, inputs: list[Any], config: dict[str, Any]) -> Any:
     try:
         with Switched((recording, False), (anomaly, False)), np.errstate(all="ignore"):
             out = _computed(node, inputs, config)
-            if _is_ours(node):
+            if is_ours(node.op.body):
                 return out
             twin = _computed(node, inputs, config)  # somebody's op may draw random numbers
             return out if np.array_equal(out, twin, equal_nan=True) else LOST
@@ -107,7 +108,3 @@ def _computed(node: Node, inputs: list[Any], config: dict[str, Any]) -> Any:
         out = out[0] if node.op.residuals else out
     out = np.asarray(out)
     return out.astype(node.dtype, copy=False)  # after `x += y` it is x's dtype
-
-
-def _is_ours(node: Node) -> bool:
-    return str(node.op.body.__module__).startswith("minigrad.functional.")

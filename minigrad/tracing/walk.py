@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from minigrad.arrays import plus
@@ -36,8 +35,8 @@ class Visit:
 class Watched:
     """Watches the walks from an output while the `with` block is open.
 
-    Each node that a walk reaches asks us in the place of its own `gradients`, which the instance
-    hides. So the engine knows nothing of it, and other graphs and threads do not notice.
+    The nodes that a walk reaches belong to another class for that time, whose `gradients` reports
+    what it gives. So the engine knows nothing of it, and other graphs do not notice.
 
     Attributes:
         visits: the turns of the nodes, in the walk's order.
@@ -59,20 +58,23 @@ class Watched:
 
     def __exit__(self, *_: object) -> None:
         for node in self._watched:
-            vars(node).pop("gradients", None)
+            node.__class__ = _unwatched[type(node)]
+            del _watchers[node]
         self._watched.clear()
 
     def _watch(self, node: Node) -> None:
-        if "gradients" not in vars(node):
-            vars(node)["gradients"] = partial(self._gradients, node)
+        if node not in _watchers:
+            node.__class__ = Watching if type(node) is Node else WatchingReplay
+            _watchers[node] = self
             self._watched.append(node)
 
-    def _gradients(
+    def gradients(
         self, node: Node, g: Any, wanted: tuple[int, ...], create_graph: bool
     ) -> Iterator[tuple[Any, Any]]:
+        """What the node gives, written down on its way."""
         visit = Visit(node, g)
         self.visits.append(visit)
-        pairs: Iterable[Any] = type(node).gradients(node, g, wanted, create_graph)
+        pairs: Iterable[Any] = _unwatched[type(node)].gradients(node, g, wanted, create_graph)
         for position, (vertex, gradient) in enumerate(pairs):
             fitting = node.fit(gradient, vertex)
             place = None if isinstance(node, Replay) else wanted[position]
@@ -83,3 +85,27 @@ class Watched:
             if isinstance(vertex, Node):
                 self._watch(vertex)
             yield vertex, fitting
+
+
+_watchers: dict[Node, Watched] = {}
+
+
+class Watching(Node):
+    """A node that reports to its watcher."""
+
+    __slots__ = ()
+
+    def gradients(
+        self, g: Any, wanted: tuple[int, ...], create_graph: bool
+    ) -> Iterable[tuple[Any, Any]]:
+        """As a node's, with the watcher between."""
+        return _watchers[self].gradients(self, g, wanted, create_graph)
+
+
+class WatchingReplay(Replay):
+    """A checkpoint that reports to its watcher."""
+
+    gradients = Watching.gradients  # type: ignore[assignment]
+
+
+_unwatched: dict[type, type[Node]] = {Watching: Node, WatchingReplay: Replay}
