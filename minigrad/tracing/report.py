@@ -106,15 +106,21 @@ def passes(
             "trace: the loss was not computed by any op, so there is nothing to show; compute it "
             "from tensors that require a gradient"
         )
-    known: dict[Any, Any] = {node: call.output for node, call in noted.items()}
-    known[loss.node] = loss.data
+    known: dict[Any, Any] = {**_outputs(noted), loss.node: loss.data}
     calls = recover(nodes, known)
     with Watched(loss) as watched:
         run()
+    known |= _outputs(noted)
     fresh = {visit.node for visit in watched.visits} - set(nodes)
     calls |= recover(sorted(fresh, key=lambda node: node.index), known)
-    calls = {node: noted.get(node, call) for node, call in calls.items()}
+    for node in noted.keys() & calls.keys():
+        calls[node].inputs, calls[node].config = noted[node].inputs, noted[node].config
     return written(loss, start, calls, watched, fresh, model, title)
+
+
+def _outputs(noted: dict[Node, Call]) -> dict[Node, Any]:
+    """Results in the dtype that they have after `x += y`, which is that of x."""
+    return {node: call.output.astype(node.dtype, copy=False) for node, call in noted.items()}
 
 
 def written(

@@ -44,14 +44,17 @@ def recover(nodes: Sequence[Node], known: dict[Any, Any]) -> dict[Node, Call]:
 
 
 def _look_into(node: Node, known: dict[Any, Any]) -> None:
-    """Take what the node keeps of its inputs and its result, unless it was changed since."""
+    """Take what the node keeps of its inputs and its result.
+
+    If that was changed since, the walk will refuse; `_call` asks about leaves that no rule needs.
+    """
     for owner, array in zip(node.owners(), node.kept or (), strict=True):
         pairs = zip(owner, array, strict=True) if isinstance(owner, list) else [(owner, array)]
         for vertex, value in pairs:
-            if vertex is not None and not changed_since(node.index, vertex):
+            if vertex is not None:
                 known.setdefault(vertex, value)
     for parent in node.parents:
-        if isinstance(parent, Tensor) and not changed_since(node.index, parent):
+        if isinstance(parent, Tensor):
             known.setdefault(parent, parent.data)
 
 

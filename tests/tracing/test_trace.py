@@ -202,6 +202,53 @@ def test_in_place_changes_leave_no_wrong_values() -> None:
     assert row["value"] is None  # it was 1 then and is 6 now
 
 
+def test_results_have_the_dtype_of_what_they_were_written_to() -> None:
+    x = mg.Tensor(np.ones(2, np.float32), requires_grad=True)
+    y = x * 1.0
+    y += np.full(2, 1e-9)  # float64, written to float32
+    data = mg.trace((y + 0.0).sum()).data
+    with mg.trace() as t:
+        y = x * 1.0
+        y += np.full(2, 1e-9)
+        (y + 0.0).sum().backward()
+    for each in (data, t.data):
+        kinds = {each["arrays"][row["value"]]["dtype"] for row in _results(each) if row["value"]}
+        assert kinds == {"float32"}
+
+
+def _results(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return [data["tensors"][node["output"]] for node in data["nodes"]]
+
+
+def test_random_numbers_are_not_used_up() -> None:
+    @mg.op
+    def noisy(x: Any) -> Any:
+        return x + mg.default_rng().standard_normal()
+
+    noisy.vjp(x=lambda g: g)
+    loss = noisy(mg.Tensor(1.0, requires_grad=True)) + 1.0
+    state = mg.random.get_state()
+    mg.trace(loss * 1.0)
+    assert mg.random.get_state() == state
+
+
+def test_a_recording_copies_and_may_be_nested() -> None:
+    offset = np.array([1.0, 2.0])
+    x = mg.Tensor(np.zeros(2), requires_grad=True)
+    with mg.trace() as outer:
+        with mg.trace() as inner:
+            (x + offset).sum().backward()
+        loss = (x + offset).sum()
+        offset[:] = 7.0
+        loss.backward()
+    for t in (inner, outer):
+        row = next(row for row in t.data["tensors"] if row["name"] == "offset")
+        value = sample(t.data, row["value"])
+        assert value is not None
+        assert value.tolist() == [1.0, 2.0]
+    assert outer.data["title"] == "loss 3"
+
+
 def test_checkpoints_are_computed_again_during_backward() -> None:
     mg.manual_seed(0)
     w = mg.Tensor([0.5, -0.25], requires_grad=True)
