@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minigrad.interop.dlpack import from_dlpack
     from minigrad.profiling import profile
     from minigrad.summaries import compare, summary
+    from minigrad.tracing import graph, trace
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "grad",
+    "graph",
     "interop",
     "is_grad_enabled",
     "kernels",
@@ -58,6 +60,7 @@ __all__ = [
     "show_config",
     "summary",
     "testing",
+    "trace",
     "training",
 ]
 
@@ -65,6 +68,7 @@ _LOADED_WHEN_USED = {
     "compare": "minigrad.summaries",
     "config": "minigrad.configuration",
     "data": "",
+    "graph": "minigrad.tracing",
     "from_dlpack": "minigrad.interop.dlpack",
     "models": "",
     "nn": "",
@@ -74,6 +78,7 @@ _LOADED_WHEN_USED = {
     "summary": "minigrad.summaries",
     "testing": "",
     "training": "",
+    "trace": "minigrad.tracing",
 }  # in which module it stands, if it is none itself
 
 

@@ -12,6 +12,7 @@ from minigrad.declaration import Plan
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
 from minigrad.modes import Switched, no_grad, recording, replaying
+from minigrad.origin import note
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -64,6 +65,7 @@ class Replay(Node):
         kept = tuple(x.data if isinstance(x, Tensor) else x for x in args)
         plan = Plan(_checkpoint, tuple(range(len(args) or 1)), len(args))
         super().__init__(plan, parents, kept, out.data)
+        note(self, 3)
         self.function = function
         self.state = state
 
@@ -73,6 +75,13 @@ class Replay(Node):
 
     def gradients(self, g: Any, _wanted: Sequence[int], _create_graph: bool) -> Iterator[Any]:
         """Run the function again and yield its result's vertex, which the gradient belongs to."""
+        with Switched((recording, True)):
+            out = self.again()
+        if out.requires_grad:
+            yield out.node or out, g
+
+    def again(self) -> Tensor:
+        """What the function makes of its arguments, as it did the first time."""
         args = [
             array if parent is None else restore(parent, array)
             for parent, array in zip(self.parents, self.kept or (), strict=True)
@@ -80,12 +89,10 @@ class Replay(Node):
         now = random.get_state()
         random.set_state(self.state)
         try:
-            with Switched((recording, True), (replaying, True)):
-                out = self.function(*args)
+            with Switched((replaying, True)):
+                return self.function(*args)
         finally:
             random.set_state(now)
-        if out.requires_grad:
-            yield out.node or out, g
 
     def leading_to(self, _needed: set[Any]) -> tuple[int, ...]:
         """Always all: what the function uses beside its arguments is not known before."""

@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 
 from minigrad.arrays import PLAIN, named_error
+from minigrad.origin import GENERATED
+
+LOST = object()  # stands for a value that no rule needs and that is too large to keep
+NUMBERS = frozenset({float, int, bool, type(None)})
+SMALL = (float, int, bool, type(None), str, slice, type, np.dtype, np.generic)
 
 Rule = Callable[..., Any]
 RESERVED = ("g", "out", "needs")  # what rules call the gradient, the result, what is wanted
@@ -132,7 +137,7 @@ class Declaration:
         )
         names: dict[str, Any] = {"op": self, "body": self.body, "Tensor": tensor}
         names |= {"PLAIN": PLAIN, "named_error": named_error}
-        exec(text, names)
+        exec(compile(text, GENERATED, "exec"), names)
         call: Callable[..., Any] = names["call"]
         return call
 
@@ -203,7 +208,10 @@ class Plan:
         op: what is called.
         wanted: the positions of the inputs that get a gradient.
         unlinked: the positions of those that are neither wanted nor named by a rule.
-        keep: gives what the rules to be called name, and nothing else.
+        kept: the names of what the rules to be called name.
+        noted: the names of what they do not, but the body needs: kept behind it where it is small,
+            so that the call can be repeated for whoever looks at it.
+        keep: gives all that, and nothing else.
         owners: gives for each thing kept the node or leaf that it belongs to, or None.
         pull: applies the rules to the gradient of the result; gives each wanted input's node or
             leaf with its gradient.
@@ -216,9 +224,15 @@ class Plan:
         inputs = op.inputs * count if op.variadic else op.inputs
         self.unlinked = [i for i in range(count) if i not in wanted and inputs[i] not in named]
         self.kept = [name for name in named if name not in ("g", "needs")]
+        unwanted = () if op.variadic else (inputs[i] for i in range(count) if i not in wanted)
+        self.noted = [name for name in (*op.config, *unwanted) if name not in named]
         sources = [op.sources()[name] for name in self.kept]
-        self.keep = _tuple_of("arrays, out, residuals, config", [value for value, _ in sources])
-        self.owners = _tuple_of("parents, node", [owner for _, owner in sources])
+        values = [value for value, _ in sources]
+        values += [_if_small(op.sources()[name][0]) for name in self.noted]
+        names = {"brief": brief, "NUMBERS": NUMBERS, "LOST": LOST}
+        self.keep = _tuple_of("arrays, out, residuals, config", values, **names)
+        owners = [owner for _, owner in sources] + ["None"] * len(self.noted)
+        self.owners = _tuple_of("parents, node", owners)
         self.pull = self.pull_for(wanted)
 
     def _rules(self, wanted: Sequence[int]) -> list[Rule]:
@@ -243,6 +257,20 @@ class Plan:
         return _tuple_of("g, kept, parents", pairs, **rules)
 
 
+def _if_small(source: str) -> str:
+    """The code for something small: a number, or what `brief` leaves of a configuration."""
+    if source.startswith("config"):
+        return f"brief({source})"
+    return f"{source} if type({source}) in NUMBERS else LOST"
+
+
+def brief(value: Any) -> Any:
+    """A configuration that no rule names, unless there is an array in it."""
+    if isinstance(value, tuple | list):
+        return value if all(brief(each) is not LOST for each in value) else LOST
+    return value if isinstance(value, SMALL) else LOST
+
+
 def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
     """What the parameters of a function are called."""
     if isinstance(function, FunctionType):  # as below, but 20 times faster; there are many rules
@@ -254,4 +282,5 @@ def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
 def _tuple_of(parameters: str, expressions: Iterable[str], **names: Any) -> Callable[..., Any]:
     """Compile `lambda parameters: (expression, ...)`; `names` are what it can see."""
     items = "".join(f"{expression}, " for expression in expressions)
-    return eval(f"lambda {parameters}: ({items})", {"shape": np.shape, **names})
+    text = compile(f"lambda {parameters}: ({items})", GENERATED, "eval")
+    return eval(text, {"shape": np.shape, **names})

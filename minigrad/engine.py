@@ -31,10 +31,14 @@ from minigrad.arrays import (
 from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
+from minigrad.origin import note
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     # What `x + y` and `x.sum()` mean is said by the ops, so functional/methods.py installs it.
     from minigrad.functional.methods import TensorMethods
+    from minigrad.origin import Scope
 else:
     TensorMethods = object
 
@@ -243,17 +247,27 @@ def op(body: Callable[..., Any] | None = None, *, residuals: Sequence[str] = ())
 class Node:
     """One recorded call: what its rules need, and where its gradients go."""
 
-    hooks: Hooks | None = None
-    memory: Memory | None = None
+    __slots__ = (
+        *("plan", "parents", "kept", "shape", "dtype", "index", "hooks", "memory"),
+        *("code", "instruction", "scope"),  # where it was made: see origin.py
+    )
+
+    hooks: Hooks | None
+    memory: Memory | None
     kept: tuple[Any, ...] | None
+    code: CodeType
+    instruction: int
+    scope: Scope | None
 
     def __init__(self, plan: Plan, parents: list[Any], kept: tuple[Any, ...], out: ndarray) -> None:
         self.plan = plan
         self.parents = parents  # per input: its node, the leaf itself, or None
-        self.kept = kept  # what the rules name; None once it is freed
+        self.kept = kept  # what the rules name, and small things beside; None once it is freed
         self.shape = out.shape
         self.dtype = out.dtype
         self.index = next(clock)
+        self.hooks = self.memory = None
+        note(self, 5)
 
     @property
     def op(self) -> Op:

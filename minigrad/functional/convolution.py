@@ -35,7 +35,7 @@ _conv2d.vjp(
 
 @op
 def _conv2d_relu(x, w, b, *, geometry):
-    # the same with max(y, 0), while y is still in cache
+    # y = max(conv2d(x, w, b), 0), while it is still in cache
     return ext.conv2d(x, w, b, **geometry, relu=True)
 
 

@@ -298,8 +298,12 @@ class TensorMethods:
 
     def __repr__(self) -> str:
         tensor = cast(Tensor, self)
-        text = np.array2string(self.data, separator=", ", threshold=100, prefix="Tensor(")
-        if self.size == 0:
+        most = 100  # numbers, beyond which only the first and the last are shown
+        ends = 3 if self.ndim < 3 else 1
+        text = np.array2string(
+            self.data, separator=", ", threshold=most, edgeitems=ends, prefix="Tensor("
+        )
+        if self.size == 0 or self.size > most:
             text += f", shape={self.shape}"
         if self.dtype != np.float32:
             text += f", dtype={self.dtype}"

@@ -15,7 +15,9 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar
 import numpy as np
 
 from minigrad.engine import Tensor
+from minigrad.modes import recording
 from minigrad.nn.state import IncompatibleKeys, load_arrays
+from minigrad.origin import Scope, entrances, scope
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -52,7 +54,13 @@ class Module:
 
     def __call__(self: Computes[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute the output; for type checkers a call takes and returns what `forward` does."""
-        return self.forward(*args, **kwargs)
+        if not recording.get():
+            return self.forward(*args, **kwargs)
+        before = scope.set(Scope(self))
+        try:
+            return self.forward(*args, **kwargs)
+        finally:
+            scope.reset(before)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines it."""
@@ -202,6 +210,8 @@ class Module:
             inside = "\n" + "\n".join(f"  {line}" for line in inside.splitlines()) + "\n"
         return f"{type(self).__name__}({inside})"
 
+
+entrances.add(Module.__call__.__code__)
 
 HOLDERS = (Tensor, Module, list, tuple, dict)
 Members = list[tuple[str, Tensor | Module]]

@@ -83,7 +83,8 @@ def test_what_the_data_is_like() -> None:
         (mg.Tensor([1.0], requires_grad=True) * 2.0, "Tensor([2.], op=mul)"),
         (mg.Tensor(np.arange(2)), "Tensor([0, 1], dtype=int64)"),
         (mg.Tensor(np.ones((0, 3))), "Tensor([], shape=(0, 3), dtype=float64)"),
-        (mg.Tensor(np.zeros((50, 50))), "..."),
+        (mg.Tensor(np.zeros((50, 50))), "0.]], shape=(50, 50), dtype=float64)"),
+        (mg.Tensor(np.zeros((8, 28, 28, 32))), "..., 0.]]]], shape=(8, 28, 28, 32), dtype"),
     ],
 )
 def test_repr(x: mg.Tensor, text: str) -> None:

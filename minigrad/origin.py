@@ -1,0 +1,83 @@
+"""Where an op was called: the line of the program, and the module that was running.
+
+Each node notes both when it is made, for whoever wants to show them (`mg.trace`). Only references
+to code are held, never a frame: a frame would keep all local variables of the program alive.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from contextvars import ContextVar
+from types import CodeType, FrameType
+from typing import Any
+
+GENERATED = "<minigrad>"  # the file name of code that `declaration.py` compiles
+
+_getframe = sys._getframe
+
+
+class _Ours(dict[str, bool]):
+    """By file name: whether the code is the package's. Paths are compared once."""
+
+    folder = __file__[: -len("origin.py")]
+
+    def __missing__(self, filename: str) -> bool:
+        self[filename] = filename == GENERATED or filename.startswith(self.folder)
+        return self[filename]
+
+
+ours = _Ours()
+
+
+def is_ours(function: Any) -> bool:
+    """Whether a function stands in the package."""
+    code = getattr(function, "__code__", None)
+    return code is not None and ours[code.co_filename]
+
+
+class Scope:
+    """One call of a module: which module, called where, inside of which other call.
+
+    The module is held weakly: a module that keeps a result of its own must not keep itself alive.
+    """
+
+    __slots__ = ("code", "instruction", "kind", "module", "outer")
+
+    def __init__(self, module: Any) -> None:
+        frame = _getframe(2)  # this method, `Module.__call__`, and who called it
+        self.code, self.instruction = frame.f_code, frame.f_lasti
+        self.module = weakref.ref(module)
+        self.kind = type(module).__name__
+        self.outer = scope.get()
+
+
+scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+entrances: set[CodeType] = set()  # the code of `Module.__call__`, where looking outwards ends
+
+
+def note(node: Any, depth: int) -> None:
+    """Write into the node who called the op: `depth` frames out, or further, outside the package.
+
+    Where all that is outside is another module's call, the last frame before it is noted; the
+    scope knows who made that call.
+    """
+    try:
+        frame = _getframe(depth)
+    except ValueError:  # called by compiled code, which has no frames
+        frame = _getframe(1)
+    code = frame.f_code
+    if ours[code.co_filename]:
+        frame = _outermost(frame)
+        code = frame.f_code
+    node.code, node.instruction, node.scope = code, frame.f_lasti, scope.get()
+
+
+def _outermost(frame: FrameType) -> FrameType:
+    """The innermost frame outside the package, or the last one before a module's call."""
+    while ours[frame.f_code.co_filename]:
+        caller = frame.f_back
+        if caller is None or caller.f_code in entrances:
+            break
+        frame = caller
+    return frame
