@@ -2,7 +2,7 @@
 /* Pictures: numbers as colours around zero. Every picture tells index and exact number on hover,
  * tap or, once it has the focus, by the arrow keys. */
 
-const HIGHEST_SET = 420; // pixels: a set of small pictures ends here
+const HIGHEST_SET = 300; // pixels: a set of small pictures ends here
 
 const PALETTES = {
   light: { ends: [[33, 94, 168], [146, 188, 222], [250, 249, 246], [240, 165, 122], [190, 62, 22]], odd: [214, 0, 190] },
