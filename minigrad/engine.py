@@ -10,6 +10,7 @@ No op is known here. The ops, each with its derivative beside it, are in `minigr
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy import ndarray
 
+from minigrad import origin
 from minigrad.arrays import (
     PLAIN,
     as_array,
@@ -31,7 +33,7 @@ from minigrad.arrays import (
 from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
-from minigrad.origin import note
+from minigrad.origin import scope
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -43,6 +45,7 @@ else:
     TensorMethods = object
 
 _accumulating = threading.Lock()
+_getframe = sys._getframe
 
 Hooks = dict[int, Callable[["Tensor"], Any]]
 
@@ -267,7 +270,18 @@ class Node:
         self.dtype = out.dtype
         self.index = next(clock)
         self.hooks = self.memory = None
-        note(self, 5)
+        # Who called the op? `record`, the op and an operator or `__call__` lie between.
+        try:
+            frame = _getframe(4)
+        except ValueError:  # compiled code, which has no frames
+            frame = _getframe()
+        code = frame.f_code
+        if code is not origin.program:
+            frame = origin.outward(frame)
+            code = frame.f_code
+        self.code = code
+        self.instruction = frame.f_lasti
+        self.scope = scope.get()
 
     @property
     def op(self) -> Op:

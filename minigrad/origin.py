@@ -53,31 +53,22 @@ class Scope:
 
 
 scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+program: CodeType | None = None  # what called an op last, known to be outside of the package
 entrances: set[CodeType] = set()  # the code of `Module.__call__`, where looking outwards ends
 
 
-def note(node: Any, depth: int) -> None:
-    """Write into the node who called the op: `depth` frames out, or further, outside the package.
+def outward(frame: FrameType) -> FrameType:
+    """From a frame of the package to the innermost one outside, for a node to note.
 
-    Where all that is outside is another module's call, the last frame before it is noted; the
-    scope knows who made that call.
+    Where another module's call comes first, that is the last frame before it: the scope knows who
+    made that call.
     """
-    try:
-        frame = _getframe(depth)
-    except ValueError:  # called by compiled code, which has no frames
-        frame = _getframe(1)
-    code = frame.f_code
-    if ours[code.co_filename]:
-        frame = _outermost(frame)
-        code = frame.f_code
-    node.code, node.instruction, node.scope = code, frame.f_lasti, scope.get()
-
-
-def _outermost(frame: FrameType) -> FrameType:
-    """The innermost frame outside the package, or the last one before a module's call."""
+    global program  # noqa: PLW0603 - any thread may write it: it is compared, no more
     while ours[frame.f_code.co_filename]:
         caller = frame.f_back
         if caller is None or caller.f_code in entrances:
             break
         frame = caller
+    if not ours[frame.f_code.co_filename]:
+        program = frame.f_code
     return frame
