@@ -68,8 +68,8 @@ _LOADED_WHEN_USED = {
     "compare": "minigrad.summaries",
     "config": "minigrad.configuration",
     "data": "",
-    "graph": "minigrad.tracing",
     "from_dlpack": "minigrad.interop.dlpack",
+    "graph": "minigrad.tracing",
     "models": "",
     "nn": "",
     "optim": "",
@@ -77,8 +77,8 @@ _LOADED_WHEN_USED = {
     "show_config": "minigrad.configuration",
     "summary": "minigrad.summaries",
     "testing": "",
-    "training": "",
     "trace": "minigrad.tracing",
+    "training": "",
 }  # in which module it stands, if it is none itself
 
 
