@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
+
+from minigrad.engine import Node, Tensor
 
 
 class Replacements:
@@ -26,3 +29,15 @@ class Replacements:
             self.observers += observers
             for owner, name, original, other in self.replaced:
                 setattr(owner, name, other if self.observers else original)
+
+
+def nodes_behind(outputs: Iterable[Tensor]) -> list[Node]:
+    """All nodes that tensors were made from, in the order of their creation."""
+    found: set[Node] = set()
+    stack: list[Any] = [out.node for out in outputs]
+    while stack:
+        vertex = stack.pop()
+        if isinstance(vertex, Node) and vertex not in found:
+            found.add(vertex)
+            stack.extend(vertex.parents)
+    return sorted(found, key=lambda node: node.index)

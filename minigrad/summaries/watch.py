@@ -18,7 +18,7 @@ import numpy as np
 from minigrad.engine import Node, Tensor, walk, wrap
 from minigrad.flops import NONE, Shape, Work
 from minigrad.nn.module import Module, Parameter
-from minigrad.observing import Replacements
+from minigrad.observing import Replacements, nodes_behind
 from minigrad.profiling import Event, profile
 
 
@@ -171,7 +171,7 @@ class Watch(profile):
 
     def _count_kept(self, outputs: Iterable[Tensor]) -> None:
         """Add the bytes that each node keeps to its layer, the oldest node first."""
-        nodes = _nodes_behind(outputs)
+        nodes = nodes_behind(outputs)
         leaves = {leaf for node in nodes for leaf in node.parents if isinstance(leaf, Parameter)}
         seen = {_owner(parameter.data)[0] for parameter in leaves}
         for node in nodes:
@@ -222,17 +222,6 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 def _own_parameters(module: Module) -> list[Parameter]:
     return [member for _, member in module.named_members() if isinstance(member, Parameter)]
-
-
-def _nodes_behind(outputs: Iterable[Tensor]) -> list[Node]:
-    found: set[Node] = set()
-    stack: list[Any] = [out.node for out in outputs]
-    while stack:
-        vertex = stack.pop()
-        if isinstance(vertex, Node) and vertex not in found:
-            found.add(vertex)
-            stack.extend(vertex.parents)
-    return sorted(found, key=lambda node: node.index)
 
 
 def _arrays_in(value: Any) -> Iterator[np.ndarray]:

@@ -8,7 +8,8 @@ from typing import Any
 from minigrad.declaration import LOST
 from minigrad.engine import Tensor
 from minigrad.nn.module import Module
-from minigrad.tracing.tables import Tables, nodes_below
+from minigrad.observing import nodes_behind
+from minigrad.tracing.tables import Tables
 from minigrad.tracing.values import Call
 
 
@@ -28,7 +29,7 @@ def graph(output: Tensor, *, model: Module | None = None) -> str:
     """
     if not isinstance(output, Tensor):
         raise TypeError(f"graph: expected a Tensor, got {type(output).__name__}; pass the loss")
-    nodes = nodes_below(output)
+    nodes = nodes_behind([output])
     if not nodes:
         raise RuntimeError(
             "graph: this tensor was not computed by any op that was recorded; pass a result that "

@@ -12,7 +12,9 @@ from typing import Any
 import minigrad
 from minigrad.engine import Node, Tensor, seed, walk
 from minigrad.nn.module import Module
-from minigrad.tracing.tables import Row, Tables, given_inputs, nodes_below
+from minigrad.observing import nodes_behind
+from minigrad.tracing.modules import Row
+from minigrad.tracing.tables import Tables, given_inputs
 from minigrad.tracing.values import Call, recover
 from minigrad.tracing.walk import Visit, Watched
 
@@ -70,7 +72,7 @@ def trace_of(loss: Tensor, model: Module | None, title: str | None) -> Trace:
     if not isinstance(loss, Tensor):
         raise TypeError(f"trace: expected the loss as a Tensor, got {type(loss).__name__}")
     start = seed("trace", loss, None)
-    for node in nodes_below(loss):
+    for node in nodes_behind([loss]):
         if node.kept is None:
             raise RuntimeError(
                 f"trace: the graph was freed by an earlier backward (at {node.op.name}); call "
@@ -100,7 +102,7 @@ def passes(
         model: where the names of modules begin, or None.
         title: of the page, or None.
     """
-    nodes = nodes_below(loss)
+    nodes = nodes_behind([loss])
     if not nodes:
         raise RuntimeError(
             "trace: the loss was not computed by any op, so there is nothing to show; compute it "

@@ -8,28 +8,14 @@ import numpy as np
 
 from minigrad.checkpoint import Replay
 from minigrad.declaration import LOST
-from minigrad.engine import Node, Tensor
+from minigrad.engine import Node
 from minigrad.nn.module import Module
 from minigrad.tracing import sampling, source
-from minigrad.tracing.modules import Modules
+from minigrad.tracing.modules import Modules, Row
 from minigrad.tracing.values import Call, input_name
 
 AROUND = 6  # lines of source above and below those that made nodes
 CHECKPOINT = "Only its arguments are kept; it runs again when the gradient arrives."
-
-Row = dict[str, Any]
-
-
-def nodes_below(output: Tensor) -> list[Node]:
-    """All nodes that a tensor was made from, in the order of their creation."""
-    found: set[Node] = set()
-    stack: list[Any] = [output.node]
-    while stack:
-        vertex = stack.pop()
-        if isinstance(vertex, Node) and vertex not in found:
-            found.add(vertex)
-            stack.extend(vertex.parents)
-    return sorted(found, key=lambda node: node.index)
 
 
 class Tables:
