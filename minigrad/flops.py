@@ -50,6 +50,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
+from minigrad.origin import is_ours
 
 Shape = tuple[int, ...]
 
@@ -180,10 +181,10 @@ def forward_work(op: Op, inputs: Sequence[Any], config: Mapping[str, Any], out: 
 
     Views cost nothing, and are not for this function to tell apart.
     """
-    if _is_ours(op, MOVES):
+    if _is_one_of(op, MOVES):
         return NONE
     call = Call(np.shape(out), [np.shape(_array(x)) for x in inputs], config)
-    if _is_ours(op, KNOWN):
+    if _is_one_of(op, KNOWN):
         multiply_adds = PRODUCTS.get(op.name, _none)(call)
         return Work(multiply_adds, 2 * multiply_adds + FORWARD.get(op.name, _none)(call))
     arrays = [x for x in map(_array, (out, *inputs, *config.values())) if isinstance(x, np.ndarray)]
@@ -192,9 +193,9 @@ def forward_work(op: Op, inputs: Sequence[Any], config: Mapping[str, Any], out: 
 
 def backward_work(node: Node, g: Any, wanted: tuple[int, ...], partials: Iterable[Any]) -> Work:
     """The work of a node's rules for the wanted inputs, which made these arrays of `g`, another."""
-    if _is_ours(node.op, MOVES):
+    if _is_one_of(node.op, MOVES):
         return NONE
-    if _is_ours(node.op, KNOWN) and wanted:
+    if _is_one_of(node.op, KNOWN) and wanted:
         kept = dict(zip(node.plan.kept, node.kept or (), strict=False))
         config = {**node.op.defaults, **kept}
         call = Call(node.shape, _input_shapes(node, kept), config, wanted)
@@ -221,9 +222,9 @@ def _input_shapes(node: Node, kept: Mapping[str, Any]) -> list[Shape]:
     ]
 
 
-def _is_ours(op: Op, names: Iterable[str]) -> bool:
+def _is_one_of(op: Op, names: Iterable[str]) -> bool:
     """Whether an op of minigrad has one of these names; users may call theirs the same."""
-    return op.name in names and op.body.__module__.startswith("minigrad.functional.")
+    return op.name in names and is_ours(op.body)
 
 
 def _array(x: Any) -> Any:

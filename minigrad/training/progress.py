@@ -35,10 +35,9 @@ def progress(title: str, total: int, done: int = 0, *, quiet: bool = False) -> P
     return Lines(title, total, done)
 
 
-def say(line: str, *, quiet: bool = False) -> None:
+def say(line: str) -> None:
     """A line for the user, at once."""
-    if not quiet:
-        print(line, flush=True)  # noqa: T201 - a loop that runs for minutes tells how it goes
+    print(line, flush=True)  # noqa: T201 - a loop that runs for minutes tells how it goes
 
 
 class Silence:
