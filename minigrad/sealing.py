@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.extras import import_extra
+
 _BEGINNING = rb'{"__metadata__":{"minigrad":"{\"sha256\":\"'
 START = 8 + len(_BEGINNING)  # where the digits are; the first 8 bytes are the header's length
 _END = START + 64
@@ -28,14 +30,8 @@ _DTYPES = [np.dtype(kind) for kind in "?bhiqBHIQefd"]
 
 def import_safetensors(caller: str) -> Any:
     """The package safetensors, which is an extra, with its module `numpy`."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            f"{caller}: expected the package safetensors, which is not installed; "
-            "run `pip install safetensors`"
-        ) from error
-    return safetensors
+    import_extra(caller, "safetensors.numpy")
+    return import_extra(caller, "safetensors")
 
 
 def seal(caller: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytearray:

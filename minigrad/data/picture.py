@@ -14,6 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from minigrad.extras import import_extra
+
 Array = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # top, left, bottom, right, as in picture[top:bottom, left:right]
 
@@ -39,7 +41,7 @@ def open_picture(path: str | os.PathLike[str]) -> Array:
     """
     import warnings
 
-    pillow = _pillow()
+    pillow = import_extra("read_digit", "PIL.Image", "pillow")
     name = os.fspath(path)
     try:
         with warnings.catch_warnings():
@@ -58,17 +60,6 @@ def open_picture(path: str | os.PathLike[str]) -> Array:
         if error.errno is not None:
             raise  # of the file system, and its message names the file
         raise ValueError(f"{name} is a damaged picture ({error}); save it again") from error
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "reading pictures: expected the package pillow, which is not installed; "
-            "run `pip install pillow`"
-        ) from error
-    return Image
 
 
 def _upright(image: Any) -> Any:

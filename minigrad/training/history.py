@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minigrad.extras import import_extra
 from minigrad.files import write_atomically
 
 Record = dict[str, Any]
@@ -66,14 +67,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, epochs_done: int) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                "fit: tensorboard=True expects the package tensorboardX, which is not installed; "
-                "run `pip install tensorboardX`"
-            ) from error
-        self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)
+        writers = import_extra("fit: tensorboard=True", "tensorboardX")
+        self.writer = writers.SummaryWriter(str(folder), purge_step=epochs_done + 1)
 
     def write(self, record: Record) -> None:
         """Add the numbers of an epoch."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.extras import import_extra
 from minigrad.files import write_atomically
 from minigrad.training.history import History
 
@@ -109,14 +110,8 @@ def _numbers(history: History, name: str) -> np.ndarray:
 
 
 def _figure(caller: str, inches: tuple[float, float]) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            f"{caller}: expected the package matplotlib, which is not installed; "
-            "run `pip install matplotlib`"
-        ) from error
-    return Figure(figsize=inches, layout="constrained")  # without pyplot: no window, no screen
+    figures = import_extra(caller, "matplotlib.figure")  # without pyplot: no window, no screen
+    return figures.Figure(figsize=inches, layout="constrained")
 
 
 def _save(figure: Any, path: str | os.PathLike[str]) -> None:
