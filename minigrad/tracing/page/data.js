@@ -30,9 +30,6 @@ const READERS = {
   f4: (view, at) => view.getFloat32(at, true),
   f8: (view, at) => view.getFloat64(at, true),
   i8: (view, at) => Number(view.getBigInt64(at, true)),
-  i4: (view, at) => view.getInt32(at, true),
-  u1: (view, at) => view.getUint8(at),
-  b1: (view, at) => view.getUint8(at),
 };
 
 const opened = new WeakMap(); // a tensor's record -> its Values: decoded once, when first looked at

@@ -126,10 +126,8 @@ class Gemm {
   }
 
   walk(event, move) {
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    const step = arrowStep(event);
     if (!step) return;
-    event.preventDefault();
-    event.stopPropagation();
     move(step);
   }
 

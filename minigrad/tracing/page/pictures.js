@@ -169,10 +169,8 @@ class Picture {
   }
 
   walk(event) {
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    const step = arrowStep(event);
     if (!step) return;
-    event.preventDefault();
-    event.stopPropagation();
     let { tile, row, column } = this.cursor || { tile: 0, row: 0, column: -1 };
     [row, column] = [row + step[0], column + step[1]];
     const t = this.tiles[tile];
@@ -189,6 +187,15 @@ class Picture {
     this.readout.replaceChildren(make("span", { class: "index" }, `[${index.join(", ")}]`), " = ", make("b", {}, this.values.exact(value)));
     this.outline();
   }
+}
+
+/** Where an arrow key leads, as [down, right], and then it leads nowhere else; else nothing. */
+function arrowStep(event) {
+  const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+  if (!step) return null;
+  event.preventDefault();
+  event.stopPropagation();
+  return step;
 }
 
 function clamp(k, count) {

@@ -96,10 +96,8 @@ class Taps {
   }
 
   walk(event) {
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    const step = arrowStep(event);
     if (!step) return;
-    event.preventDefault();
-    event.stopPropagation();
     this.moveTo(this.i + step[0], this.j + step[1]);
   }
 
@@ -112,8 +110,4 @@ class Taps {
     };
     this.moveTo(place(event.clientY - box.top, 0, x.axes[1][0]), place(event.clientX - box.left, 1, x.axes[2][0]));
   }
-}
-
-function numberWord(n) {
-  return ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"][n] || String(n);
 }

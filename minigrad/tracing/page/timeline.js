@@ -64,7 +64,6 @@ class Timeline {
 
   remember(anew) {
     if (location.protocol === "about:") return; // a notebook's frame has no address of its own
-
     const hash = `#step=${this.now + 1}`;
     if (location.hash === hash) return;
     if (anew) history.pushState(null, "", hash);

@@ -80,3 +80,7 @@ function arrivalSentence(passed) {
   const left = passed.of - passed.arrived;
   return left === 0 ? "All paths have arrived: the sum is the whole gradient." : `Paths meet here and add up; ${left} more to come.`;
 }
+
+function numberWord(n) {
+  return ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"][n] || String(n);
+}
