@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from minigrad.engine import Node, Op, Tensor
+from minigrad.files import write_atomically
 from minigrad.flops import (
     NONE,
     Shape,
@@ -165,7 +165,11 @@ class profile:  # noqa: N801 - it is used as a function is
         return f"{seconds / self.seconds:.1%}" if self.seconds else "-"  # still open
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a trace for chrome://tracing or ui.perfetto.dev (Chrome's JSON format)."""
+        """Write a trace for chrome://tracing or ui.perfetto.dev (Chrome's JSON format).
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         import json
 
         first = self.events[0].start if self.events else 0.0
@@ -187,7 +191,8 @@ class profile:  # noqa: N801 - it is used as a function is
             }
             for event in self.events
         ]
-        Path(path).write_text(json.dumps({"traceEvents": trace, "displayTimeUnit": "ms"}))
+        text = json.dumps({"traceEvents": trace, "displayTimeUnit": "ms"})
+        write_atomically(path, text.encode())
 
 
 class _Here(threading.local):

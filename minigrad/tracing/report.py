@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import minigrad
 from minigrad.engine import Node, Tensor, seed, walk
+from minigrad.files import write_atomically
 from minigrad.nn.module import Module
 from minigrad.observing import nodes_behind
 from minigrad.tracing.modules import Row
@@ -48,8 +48,13 @@ class Trace:
         return render(self.data)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page, to be opened in a browser."""
-        Path(path).write_text(self.to_html(), encoding="utf-8")
+        """Write the page, to be opened in a browser; whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+            RuntimeError: there is no trace yet.
+        """
+        write_atomically(path, self.to_html().encode())
 
     def _repr_html_(self) -> str:
         """The page inside a notebook."""
