@@ -26,7 +26,7 @@ def test_captured_output_is_one_plain_line_for_an_epoch(
     assert err == ""
     assert "\r" not in out
     assert "\x1b" not in out
-    line = r"epoch (\d)/3: loss \d\.\d+, test accuracy \d+\.\d\d%, \d\.\d s, \d+ images/s"
+    line = r"epoch (\d)/3: loss \d\.\d+, test accuracy \d+\.\d\d%, \d+\.\d s, \d+ images/s"
     assert re.fullmatch(rf"({line}\n){{3}}", out)
 
 
