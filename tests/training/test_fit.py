@@ -127,6 +127,23 @@ def test_callbacks_get_the_record_may_add_to_it_and_may_stop(tmp_path: Path) -> 
     assert training.read_run(tmp_path)[1]["finished"]
 
 
+def test_records_may_differ_and_hold_what_numpy_computes(tmp_path: Path) -> None:
+    def note(record: dict[str, Any]) -> None:
+        if record["epoch"] == 2:
+            record.update(norm=np.float32(1.5), many=np.arange(2), tensor=mg.Tensor(2.0))
+        else:
+            record.update(ratio=math.nan)
+
+    history = Run().fit(callbacks=[note], out=tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history.records
+    assert history.column("norm") == [None, 1.5, None]
+    assert (history.records[1]["many"], history.records[1]["tensor"]) == ([0, 1], 2.0)
+    assert history.records[0]["ratio"] is None
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [row["norm"] for row in csv.DictReader(file)] == ["", "1.5", ""]
+
+
 # -------------------------------------------------------------------------- what it keeps
 
 

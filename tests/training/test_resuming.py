@@ -16,6 +16,7 @@ from small_runs import BATCH, EPOCHS, STEPS, Run, images_and_labels, kept, press
 
 import minigrad as mg
 from minigrad import nn, optim, training
+from minigrad.training import interruption
 
 ADAM = {"kind": optim.AdamW, "options": {"lr": 0.01, "betas": (0.8, 0.99)}}
 
@@ -161,14 +162,41 @@ def test_without_a_folder_it_says_what_to_do() -> None:
         run.fit()
 
 
-def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
-    def twice() -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+def twice() -> None:
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
+
+def test_a_second_signal_acts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "ECHO", 0.0)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         Run(steps_before={2: twice}).fit(out=tmp_path)
     assert not isinstance(interrupted.value, training.Interrupted)
+
+
+def test_an_echo_of_a_signal_is_no_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that start others pass on a signal that these get from the terminal, too."""
+    monkeypatch.setattr(interruption, "ECHO", 1e9)
+    with pytest.raises(training.Interrupted, match="step 2 of 6; saved"):
+        Run(steps_before={2: twice}).fit(out=tmp_path)
+
+
+def test_a_fit_that_is_interrupted_in_a_callback_leaves_the_outer_one_to_resume(
+    tmp_path: Path,
+) -> None:
+    """It must not keep an epoch whose callbacks did not come to their end."""
+    outer, inner = Run(), Run(steps_before={1: press(signal.SIGINT)})
+
+    def callback(record: dict[str, Any]) -> None:
+        if record["epoch"] == 2:
+            inner.fit()
+        record["compared"] = True
+
+    with pytest.raises(training.Interrupted, match="epoch 1 of 3, step 1 of 6; not saved"):
+        outer.fit(out=tmp_path, callbacks=[callback])
+    assert training.read_run(tmp_path)[1]["epoch"] == 1
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
