@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import signal
@@ -271,6 +272,49 @@ def test_other_data_and_another_model_are_refused(
     change(run)
     with pytest.raises(ValueError, match=message):
         run.fit(out=tmp_path, resume=True)
+
+
+def newer_history(meta: dict[str, Any]) -> None:
+    meta["state"]["loop"]["state"]["history"]["averages"] = []
+
+
+def newer_part(meta: dict[str, Any]) -> None:
+    meta["state"]["generators"] = 3
+
+
+def newer_state(meta: dict[str, Any]) -> None:
+    meta["state"] = []
+
+
+def without_state(meta: dict[str, Any]) -> None:
+    meta.pop("state")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (newer_history, r"restore: .*averages.* is of minigrad 99\.0, this is "),
+        (newer_part, r"restore: .* is of minigrad 99\.0, this is "),
+        (newer_state, r"restore: .* is of minigrad 99\.0, this is "),
+        (without_state, "to hold a run of fit, got another one"),
+    ],
+)
+def test_a_run_of_another_version_is_resumed_or_refused_in_a_sentence(
+    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    stop = press(signal.SIGINT)
+    with pytest.raises(training.Interrupted):
+        Run().fit(out=tmp_path, callbacks=[lambda _: stop()])
+    arrays, meta = training.read_run(tmp_path)
+    changed = copy.deepcopy(meta) | {"minigrad": "99.0"}
+    change(changed)
+    training.save_checkpoint(tmp_path / "checkpoint.safetensors", arrays, changed)
+    with pytest.raises(ValueError, match=message):
+        Run().fit(out=tmp_path, resume=True)
+    training.save_checkpoint(
+        tmp_path / "checkpoint.safetensors", arrays, meta | {"minigrad": "99.0"}
+    )
+    Run().fit(out=tmp_path, resume=True)
 
 
 def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
