@@ -146,9 +146,12 @@ class Loop:
         self._go_back(before)
         self.optimizer.zero_grad()
         what = "a gradient is NaN or Inf" if math.isfinite(loss) else f"the loss is {loss}"
+        lr = self.optimizer.param_groups[0]["lr"]
+        advice = f"try a lower learning rate (it is {lr:g}) or a max_norm"
+        if not _are_finite([Tensor(images)]):
+            advice = "look at the data, and at the loader's transform"
         raise FloatingPointError(
-            f"fit: {what} in epoch {self.epoch + 1}, step {self.step + 1}: {cause}; try a lower "
-            f"learning rate (it is {self.optimizer.param_groups[0]['lr']:g}) or a max_norm"
+            f"fit: {what} in epoch {self.epoch + 1}, step {self.step + 1}: {cause}; {advice}"
         )
 
     def _found_in(self, images: np.ndarray) -> str:

@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert timeless(again.records) == timeless(whole.records)
 
 
+def test_a_folder_that_goes_away_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(FileNotFoundError, match="No such file or directory; make the folder"):
+        Run().fit(out=out, callbacks=[lambda _: shutil.rmtree(out)])
+
+
 def test_packages_that_are_missing_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,5 +327,5 @@ def test_an_update_that_overflowed_is_blamed() -> None:
 def test_an_image_with_a_nan_is_blamed() -> None:
     run = Run()
     run.loader.images[:] = math.nan
-    with pytest.raises(FloatingPointError, match=r"the images of the batch hold one"):
+    with pytest.raises(FloatingPointError, match=r"the images of the batch hold one\); look at"):
         run.fit()
