@@ -187,6 +187,7 @@ class Loop:
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
             "history": asdict(self.history),
+            "trainable": [p.requires_grad for p in self.parameters],  # a callback may thaw some
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -194,6 +195,8 @@ class Loop:
         self.step, self.images = state_dict["step"], state_dict["images"]
         self.loss_sum, self.seconds = state_dict["loss_sum"], state_dict["seconds"]
         self.history = History(**state_dict["history"])
+        for p, trainable in zip(self.parameters, state_dict["trainable"], strict=True):
+            p.requires_grad = trainable
 
     def capture(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The whole state, the parts' included, for a checkpoint."""

@@ -146,6 +146,23 @@ def test_the_same_objects_can_go_on(tmp_path: Path) -> None:
     expect_the_same(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_parameters_that_a_callback_thaws_stay_so(tmp_path: Path) -> None:
+    def frozen(**options: Any) -> tuple[Run, list[Callable[[dict[str, Any]], None]]]:
+        run = Run(**options)
+        weight = run.model[0].weight
+        weight.requires_grad = False
+        return run, [lambda record: setattr(weight, "requires_grad", record["epoch"] == 1)]
+
+    run, thaw = frozen()
+    run.fit(out=tmp_path / "whole", callbacks=thaw)
+    run, thaw = frozen(steps_before={STEPS + 2: press(signal.SIGINT)})
+    with pytest.raises(training.Interrupted):
+        run.fit(out=tmp_path / "cut", callbacks=thaw)
+    run, thaw = frozen()
+    run.fit(out=tmp_path / "cut", callbacks=thaw, resume=True)
+    expect_the_same(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_early_stopping_remembers(tmp_path: Path) -> None:
     still = {"kind": optim.SGD, "options": {"lr": 1e-12, "momentum": 0.0}}
     whole = Run(**still).fit(patience=2, out=tmp_path / "whole")
