@@ -43,10 +43,11 @@ def write_atomically(
         temporary.replace(target)
         _flush_folder(target.parent)
     except OSError as error:
+        advice = "what was there before is kept, make room or choose another folder"
+        if not target.parent.is_dir():
+            advice = "make the folder, or choose another one"
         raise in_words(
-            error,
-            f"cannot write {os.fspath(path)}: {error.strerror}; what was there before is kept, "
-            "make room or choose another folder",
+            error, f"cannot write {os.fspath(path)}: {error.strerror}; {advice}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -82,6 +82,7 @@ cdef list regions = []
 cdef Py_ssize_t lent_bytes = 0, touched_bytes = 0
 cdef Py_ssize_t highest = 0, highest_before = 0  # lent_bytes, in this period and in the last
 cdef Py_ssize_t borrowed = 0, returned = 0       # how many stretches, ever
+cdef Py_ssize_t busy = 0  # how many calls are at work here: see give_back
 
 
 @cython.final
@@ -131,7 +132,27 @@ def new_array(tuple shape, dtype):
 
 cdef tuple borrow(Py_ssize_t size):
     """A free stretch of at least this size, with its region."""
-    global lent_bytes, touched_bytes, highest, highest_before, borrowed
+    global lent_bytes, touched_bytes, highest, highest_before, borrowed, busy
+    cdef Region region
+    cdef Stretch stretch
+    busy += 1
+    try:
+        region, stretch = cut_off(size)
+    finally:
+        busy -= 1
+    touched = max(region.touched, stretch.start + stretch.size)
+    touched_bytes += touched - region.touched
+    region.touched = touched
+    borrowed += 1
+    if borrowed % PERIOD == 0:
+        highest_before, highest = highest, 0
+    lent_bytes += stretch.size
+    highest = max(highest, lent_bytes)
+    return region, stretch
+
+
+cdef tuple cut_off(Py_ssize_t size):
+    """A stretch of this size, or little more, that is free no more, with its region."""
     cdef Region region
     cdef Stretch stretch
     region, stretch = smallest(size)
@@ -149,14 +170,6 @@ cdef tuple borrow(Py_ssize_t size):
         )
         stretch.size = size
     stretch.free = False
-    touched = max(region.touched, stretch.start + stretch.size)
-    touched_bytes += touched - region.touched
-    region.touched = touched
-    borrowed += 1
-    if borrowed % PERIOD == 0:
-        highest_before, highest = highest, 0
-    lent_bytes += stretch.size
-    highest = max(highest, lent_bytes)
     return region, stretch
 
 
@@ -190,12 +203,18 @@ cdef void join(Region region) noexcept:
 
 
 cdef void give_back(Stretch stretch) noexcept:
+    """Let others have a stretch, and keep to the bounds.
+
+    Python may look for garbage whenever this module makes a tuple or a list, and find arrays. Then
+    stretches that are just being looked at must stay as they are; the next return keeps the bounds.
+    """
     global lent_bytes, returned
     returned += 1
     lent_bytes -= stretch.size
     stretch.free = True
     stretch.returned = returned
-    trim()
+    if not busy:
+        trim()
 
 
 cdef Stretch new_stretch(Py_ssize_t start, Py_ssize_t size):
@@ -223,12 +242,15 @@ cdef Region new_region(Py_ssize_t size):
 
 cdef void trim() noexcept:
     """Keep to both bounds, the youngest regions first."""
+    global busy
     cdef Py_ssize_t most = max(highest, highest_before)
     cdef Py_ssize_t bound = min(most + most // SPARE, lent_bytes + limit), i
+    busy += 1
     for i in range(len(regions) - 1, -1, -1):
         if touched_bytes <= bound:
-            return
+            break
         shrink(<Region> regions[i])
+    busy -= 1
 
 
 cdef void shrink(Region region) noexcept:
@@ -250,8 +272,13 @@ def empty_cache():
 
     What lies between arrays that are still in use stays.
     """
-    for region in list(regions):
-        shrink(<Region> region)
+    global busy
+    busy += 1
+    try:
+        for region in list(regions):
+            shrink(<Region> region)
+    finally:
+        busy -= 1
 
 
 def held():

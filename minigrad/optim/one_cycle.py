@@ -105,8 +105,11 @@ class OneCycleLR(LRSchedule):
 
 
 def _part(now: float, start: float, end: float) -> float:
-    """How much of the way from start to end is done; all of it if there is no way to go."""
-    return (now - start) / (end - start) if end > start else 1.0
+    """How much of the way from start to end is done; all of it if there is no way to go.
+
+    Not more after the last step, where PyTorch's "linear" falls below 0.
+    """
+    return min((now - start) / (end - start), 1.0) if end > start else 1.0
 
 
 def _linear(start: float, end: float, part: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from minigrad.data import DataLoader
 from minigrad.nn import Module
 from minigrad.optim import LRSchedule, Optimizer
 from minigrad.training.evaluation import Loss, evaluate
-from minigrad.training.history import History, Record, TensorBoard
+from minigrad.training.history import History, Record, TensorBoard, plain
 from minigrad.training.interruption import Interrupted, Interruption
 from minigrad.training.keeping import Keeper, describe, items
 from minigrad.training.loop import Loop
@@ -68,7 +67,7 @@ def fit(
         max_norm: clip the gradients to this norm, see `optim.clip_grad_norm`.
         patience: stop when the test loss was not lower than before for so many epochs.
         callbacks: functions that get each epoch's record (see `History`) when it is over, and may
-            add to it; one that returns True ends training. What they remember is not kept.
+            add numbers to it; one that returns True ends training. What they remember is not kept.
         out: the folder of the run; without, nothing is kept.
         resume: go on where the run in `out` stopped; from the beginning if there is none.
         save_every: seconds between checkpoints within an epoch.
@@ -131,6 +130,8 @@ class _Session:
                 self._end_epoch(self._test(interruption))
                 interruption.check()
         except Interrupted as interrupted:
+            if interruption.number is None:  # it is another `fit`, in a callback, that saved itself
+                raise
             self._explain(interrupted)
             raise
 
@@ -162,8 +163,7 @@ class _Session:
             tested = evaluate(
                 self.loop.model, images, labels, loss=self.loop.loss, after_batch=after_batch
             )
-        loss = tested.loss if math.isfinite(tested.loss) else None  # JSON has no NaN
-        return {"test_loss": loss, "test_accuracy": tested.accuracy}
+        return {"test_loss": plain(tested.loss), "test_accuracy": tested.accuracy}
 
     def _end_epoch(self, tested: Record) -> None:
         history = self.loop.history
@@ -175,6 +175,7 @@ class _Session:
         for callback in self.callbacks:
             if callback(record) is True:
                 history.stopped = "callback"
+        record.update({name: plain(value) for name, value in record.items()})
         if self.patience is not None and history.epochs_since_best() >= self.patience:
             history.stopped = "patience"
             self.say(f"Stopped: no lower test loss in the last {_count(self.patience, 'epoch')}.")

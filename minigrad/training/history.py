@@ -49,10 +49,18 @@ class History:
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         write_atomically(folder / "metrics.jsonl", lines.encode())
         table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, list(self.records[-1]) if self.records else ["epoch"])
+        names = [*{name: None for record in self.records for name in record}] or ["epoch"]
+        writer = csv.DictWriter(table, names)  # what a record lacks is left empty
         writer.writeheader()
         writer.writerows(self.records)
         write_atomically(folder / "metrics.csv", table.getvalue().encode())
+
+
+def plain(value: Any) -> Any:
+    """An array or tensor as numbers, and a number that JSON lacks (NaN, Inf) as None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TensorBoard:

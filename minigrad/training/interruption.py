@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
+
+ECHO = 0.5  # seconds in which a signal that comes again was sent once
 
 
 class Interrupted(KeyboardInterrupt):
@@ -36,12 +39,16 @@ class Interrupted(KeyboardInterrupt):
 class Interruption:
     """Inside the `with` block a first signal is noted, and `check` raises; a second acts at once.
 
+    What comes within half a second is an echo of the first: Ctrl-C reaches all programs of a
+    terminal, and those that start others pass it on as well.
+
     Only the main thread may handle signals; in others, and where a signal is ignored (as a shell
     does for what it runs in the background), nothing changes.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -60,8 +67,12 @@ class Interruption:
             raise Interrupted(self.number)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.number = number
-        self._put_back()
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self._since = number, now
+        elif now - self._since >= ECHO:
+            self._put_back()
+            signal.raise_signal(number)
 
     def _put_back(self) -> None:
         while self._before:

@@ -57,14 +57,24 @@ class Keeper:
 
     def _resume(self, checkpoint: Checkpoint) -> str:
         arrays, meta = checkpoint
-        if "settings" not in meta:
+        from minigrad import __version__
+
+        if not {"settings", "state", "finished"} <= meta.keys():
             raise ValueError(f"fit: expected {self.run.path} to hold a run of fit, got another one")
         if changed := _differences(meta, self.origin):
             raise ValueError(
                 f"fit: the run in {self.run.path} was begun with {', '.join(changed)}; resume it "
                 "with what it was begun with, or begin another one in another folder"
             )
-        self.loop.restore(arrays, meta["state"])
+        try:
+            self.loop.restore(arrays, meta["state"])
+        except ValueError as error:
+            if (version := meta.get("minigrad")) == __version__:
+                raise
+            raise ValueError(
+                f"{error} (the run in {self.run.path} is of minigrad {version}, "
+                f"this is {__version__})"
+            ) from error
         # A kill may have left them with less, or more, than the checkpoint knows.
         self.loop.history.write(self.run.path)
         if self.loop.epoch and not self.loop.step:

@@ -146,9 +146,12 @@ class Loop:
         self._go_back(before)
         self.optimizer.zero_grad()
         what = "a gradient is NaN or Inf" if math.isfinite(loss) else f"the loss is {loss}"
+        lr = self.optimizer.param_groups[0]["lr"]
+        advice = f"try a lower learning rate (it is {lr:g}) or a max_norm"
+        if not _are_finite([Tensor(images)]):
+            advice = "look at the data, and at the loader's transform"
         raise FloatingPointError(
-            f"fit: {what} in epoch {self.epoch + 1}, step {self.step + 1}: {cause}; try a lower "
-            f"learning rate (it is {self.optimizer.param_groups[0]['lr']:g}) or a max_norm"
+            f"fit: {what} in epoch {self.epoch + 1}, step {self.step + 1}: {cause}; {advice}"
         )
 
     def _found_in(self, images: np.ndarray) -> str:
@@ -184,6 +187,7 @@ class Loop:
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
             "history": asdict(self.history),
+            "trainable": [p.requires_grad for p in self.parameters],  # a callback may thaw some
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -191,6 +195,8 @@ class Loop:
         self.step, self.images = state_dict["step"], state_dict["images"]
         self.loss_sum, self.seconds = state_dict["loss_sum"], state_dict["seconds"]
         self.history = History(**state_dict["history"])
+        for p, trainable in zip(self.parameters, state_dict["trainable"], strict=True):
+            p.requires_grad = trainable
 
     def capture(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The whole state, the parts' included, for a checkpoint."""

@@ -60,6 +60,11 @@ def restore(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], **parts:
             raise ValueError(
                 f"restore: the state lacks {error}; give it all that `capture` returned"
             ) from error
+        if isinstance(error, AttributeError | IndexError | TypeError):
+            raise ValueError(
+                f"restore: the state is not of the form that `capture` gives it ({error}); another "
+                "version of minigrad may have written it"
+            ) from error
         raise
 
 

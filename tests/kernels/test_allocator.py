@@ -122,6 +122,29 @@ def test_memory_is_not_lent_while_a_view_of_it_lives():
     assert (view == 1).all()
 
 
+def test_garbage_that_is_found_while_memory_is_lent_does_no_harm():
+    """Up to Python 3.11 any new tuple may start the collector, and so give back neighbours."""
+    program = """
+        for allocations in range(40):
+            a, b, c, wall = arrays(4)
+            own = a.ctypes.data
+            cycle = [a, c]
+            cycle.append(cycle)
+            del a, b, c, cycle
+            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
+            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
+            (lent,) = arrays(1)
+            gc.set_threshold(10**6)
+            gc.collect()
+            others = [wall, *arrays(4)]
+            places = {array.ctypes.data for array in [lent, *others]}
+            assert len(places) == 6, (allocations, places)
+            del lent, others, wall, pairs
+            mg.empty_cache()
+    """
+    succeed(program, MINIGRAD_CACHE_MB="1")  # so that neighbours are joined when they come back
+
+
 def test_results_of_kernels_are_lent_memory():
     x = np.ones((4, 28, 28, 64), np.float32)
     y = ext.relu(x)

@@ -63,6 +63,7 @@ def test_one_cycle_by_hand():
     assert values == pytest.approx(up + down, rel=1e-12)
     assert momenta[:5] == pytest.approx([0.95, 0.925, 0.9, 0.875, 0.85], rel=1e-12)
     assert momenta[9] == pytest.approx(0.95, rel=1e-12)
+    assert rates(schedule.optimizer)[0] == pytest.approx(0.1, rel=1e-12)  # it stays at the end
 
 
 def test_one_cycle_moves_beta1_of_adam():
@@ -122,7 +123,8 @@ def test_every_step_as_pytorch(case):
     theirs = make(torch.optim, lambda: torch.ones(1, requires_grad=True))
     schedule = getattr(optim, name)(mine, **options)
     expected = getattr(torch.optim.lr_scheduler, name)(theirs, **options)
-    for step in range(STEPS + 1):
+    steps = STEPS if name == "OneCycleLR" else STEPS + 1  # theirs goes on after its end
+    for step in range(steps):
         found = [group | {"params": None} for group in mine.param_groups]
         for group, oracle in zip(found, theirs.param_groups, strict=True):
             for key in group.keys() & {"lr", "momentum", "betas"}:

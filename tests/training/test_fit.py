@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,23 @@ def test_callbacks_get_the_record_may_add_to_it_and_may_stop(tmp_path: Path) -> 
     assert training.read_run(tmp_path)[1]["finished"]
 
 
+def test_records_may_differ_and_hold_what_numpy_computes(tmp_path: Path) -> None:
+    def note(record: dict[str, Any]) -> None:
+        if record["epoch"] == 2:
+            record.update(norm=np.float32(1.5), many=np.arange(2), tensor=mg.Tensor(2.0))
+        else:
+            record.update(ratio=math.nan)
+
+    history = Run().fit(callbacks=[note], out=tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history.records
+    assert history.column("norm") == [None, 1.5, None]
+    assert (history.records[1]["many"], history.records[1]["tensor"]) == ([0, 1], 2.0)
+    assert history.records[0]["ratio"] is None
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [row["norm"] for row in csv.DictReader(file)] == ["", "1.5", ""]
+
+
 # -------------------------------------------------------------------------- what it keeps
 
 
@@ -198,6 +216,12 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert meta["epoch"] == 1
     again = Run().fit(out=tmp_path / "full", resume=True)
     assert timeless(again.records) == timeless(whole.records)
+
+
+def test_a_folder_that_goes_away_meanwhile_is_one_sentence(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(FileNotFoundError, match="No such file or directory; make the folder"):
+        Run().fit(out=out, callbacks=[lambda _: shutil.rmtree(out)])
 
 
 def test_packages_that_are_missing_are_named(
@@ -303,5 +327,5 @@ def test_an_update_that_overflowed_is_blamed() -> None:
 def test_an_image_with_a_nan_is_blamed() -> None:
     run = Run()
     run.loader.images[:] = math.nan
-    with pytest.raises(FloatingPointError, match=r"the images of the batch hold one"):
+    with pytest.raises(FloatingPointError, match=r"the images of the batch hold one\); look at"):
         run.fit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import signal
@@ -16,6 +17,7 @@ from small_runs import BATCH, EPOCHS, STEPS, Run, images_and_labels, kept, press
 
 import minigrad as mg
 from minigrad import nn, optim, training
+from minigrad.training import interruption
 
 ADAM = {"kind": optim.AdamW, "options": {"lr": 0.01, "betas": (0.8, 0.99)}}
 
@@ -144,6 +146,23 @@ def test_the_same_objects_can_go_on(tmp_path: Path) -> None:
     expect_the_same(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_parameters_that_a_callback_thaws_stay_so(tmp_path: Path) -> None:
+    def frozen(**options: Any) -> tuple[Run, list[Callable[[dict[str, Any]], None]]]:
+        run = Run(**options)
+        weight = run.model[0].weight
+        weight.requires_grad = False
+        return run, [lambda record: setattr(weight, "requires_grad", record["epoch"] == 1)]
+
+    run, thaw = frozen()
+    run.fit(out=tmp_path / "whole", callbacks=thaw)
+    run, thaw = frozen(steps_before={STEPS + 2: press(signal.SIGINT)})
+    with pytest.raises(training.Interrupted):
+        run.fit(out=tmp_path / "cut", callbacks=thaw)
+    run, thaw = frozen()
+    run.fit(out=tmp_path / "cut", callbacks=thaw, resume=True)
+    expect_the_same(tmp_path / "cut", tmp_path / "whole")
+
+
 def test_early_stopping_remembers(tmp_path: Path) -> None:
     still = {"kind": optim.SGD, "options": {"lr": 1e-12, "momentum": 0.0}}
     whole = Run(**still).fit(patience=2, out=tmp_path / "whole")
@@ -161,14 +180,41 @@ def test_without_a_folder_it_says_what_to_do() -> None:
         run.fit()
 
 
-def test_a_second_signal_acts_at_once(tmp_path: Path) -> None:
-    def twice() -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+def twice() -> None:
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
+
+def test_a_second_signal_acts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "ECHO", 0.0)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         Run(steps_before={2: twice}).fit(out=tmp_path)
     assert not isinstance(interrupted.value, training.Interrupted)
+
+
+def test_an_echo_of_a_signal_is_no_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that start others pass on a signal that these get from the terminal, too."""
+    monkeypatch.setattr(interruption, "ECHO", 1e9)
+    with pytest.raises(training.Interrupted, match="step 2 of 6; saved"):
+        Run(steps_before={2: twice}).fit(out=tmp_path)
+
+
+def test_a_fit_that_is_interrupted_in_a_callback_leaves_the_outer_one_to_resume(
+    tmp_path: Path,
+) -> None:
+    """It must not keep an epoch whose callbacks did not come to their end."""
+    outer, inner = Run(), Run(steps_before={1: press(signal.SIGINT)})
+
+    def callback(record: dict[str, Any]) -> None:
+        if record["epoch"] == 2:
+            inner.fit()
+        record["compared"] = True
+
+    with pytest.raises(training.Interrupted, match="epoch 1 of 3, step 1 of 6; not saved"):
+        outer.fit(out=tmp_path, callbacks=[callback])
+    assert training.read_run(tmp_path)[1]["epoch"] == 1
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
@@ -243,6 +289,49 @@ def test_other_data_and_another_model_are_refused(
     change(run)
     with pytest.raises(ValueError, match=message):
         run.fit(out=tmp_path, resume=True)
+
+
+def newer_history(meta: dict[str, Any]) -> None:
+    meta["state"]["loop"]["state"]["history"]["averages"] = []
+
+
+def newer_part(meta: dict[str, Any]) -> None:
+    meta["state"]["generators"] = 3
+
+
+def newer_state(meta: dict[str, Any]) -> None:
+    meta["state"] = []
+
+
+def without_state(meta: dict[str, Any]) -> None:
+    meta.pop("state")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (newer_history, r"restore: .*averages.* is of minigrad 99\.0, this is "),
+        (newer_part, r"restore: .* is of minigrad 99\.0, this is "),
+        (newer_state, r"restore: .* is of minigrad 99\.0, this is "),
+        (without_state, "to hold a run of fit, got another one"),
+    ],
+)
+def test_a_run_of_another_version_is_resumed_or_refused_in_a_sentence(
+    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    stop = press(signal.SIGINT)
+    with pytest.raises(training.Interrupted):
+        Run().fit(out=tmp_path, callbacks=[lambda _: stop()])
+    arrays, meta = training.read_run(tmp_path)
+    changed = copy.deepcopy(meta) | {"minigrad": "99.0"}
+    change(changed)
+    training.save_checkpoint(tmp_path / "checkpoint.safetensors", arrays, changed)
+    with pytest.raises(ValueError, match=message):
+        Run().fit(out=tmp_path, resume=True)
+    training.save_checkpoint(
+        tmp_path / "checkpoint.safetensors", arrays, meta | {"minigrad": "99.0"}
+    )
+    Run().fit(out=tmp_path, resume=True)
 
 
 def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
