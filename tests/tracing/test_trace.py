@@ -300,6 +300,12 @@ def test_recorded_checkpoints_show_what_a_trace_of_the_loss_shows() -> None:
             assert np.array_equal(sample(found, a[key]), sample(expected, b[key]))
 
 
+def test_a_loss_of_many_numbers_is_refused() -> None:
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"got shape \(2,\); sum it first, or record"):
+        mg.trace(x * 2)
+
+
 def test_memory_is_given_back() -> None:
     loss, model = network()
     gone = [weakref.ref(node_output) for node_output in _kept_arrays(loss)]
