@@ -76,6 +76,11 @@ def trace_of(loss: Tensor, model: Module | None, title: str | None) -> Trace:
     """Run the backward pass, watched, and write down both passes."""
     if not isinstance(loss, Tensor):
         raise TypeError(f"trace: expected the loss as a Tensor, got {type(loss).__name__}")
+    if loss.requires_grad and loss.size != 1:
+        raise RuntimeError(
+            f"trace: expected a single number as the loss, got shape {loss.shape}; sum it first, "
+            "or record its backward(gradient) inside of `with mg.trace() as t:`"
+        )
     start = seed("trace", loss, None)
     for node in nodes_behind([loss]):
         if node.kept is None:

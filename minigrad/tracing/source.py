@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -82,19 +82,31 @@ class File:
 
     def assigned(self, span: tuple[int | None, ...]) -> str | None:
         """The variable that the expression there is assigned to, alone."""
+        return self._variables.get(span)
+
+    @cached_property
+    def _variables(self) -> dict[tuple[int | None, ...], str]:
+        found: dict[tuple[int | None, ...], str] = {}
         for each in ast.walk(self.tree) if self.tree else ():
             match each:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) if _span(value) == span:
-                    return name
-                case ast.AugAssign(target=ast.Name(id=name)) if _span(each) == span:
-                    return name
-        return None
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    found[_span(value)] = name
+                case ast.AugAssign(target=ast.Name(id=name)):
+                    found[_span(each)] = name
+        return found
 
 
 @lru_cache(maxsize=64)
 def file(filename: str) -> File:
-    """The file, read once."""
+    """The file, read once for a trace."""
     return File(filename)
+
+
+def reread() -> None:
+    """Forget the files that were read: a module may have been edited, and loaded again."""
+    linecache.checkcache()
+    file.cache_clear()
+    _found.cache_clear()
 
 
 def _span(tree: Any) -> tuple[int | None, ...]:
@@ -132,8 +144,13 @@ def definition(function: Callable[..., Any]) -> tuple[File, Any]:
     """The file that a function stands in, and its syntax tree, or None where there is no source."""
     if not isinstance(function, FunctionType):
         return File(""), None
-    code = function.__code__
-    source = file(code.co_filename)
+    return _found(function.__code__, function.__code__.co_filename)
+
+
+@lru_cache(maxsize=256)
+def _found(code: CodeType, filename: str) -> tuple[File, Any]:
+    """The same, searched once for all nodes of an op; codes of two files can be equal."""
+    source = file(filename)
     inside = [p[:1] + p[2:3] for p in code.co_positions() if None not in p and p[2]]
     for tree in ast.walk(source.tree) if source.tree else ():
         if isinstance(tree, ast.FunctionDef) and tree.name == code.co_name:

@@ -30,6 +30,7 @@ class Tables:
     """
 
     def __init__(self, calls: dict[Node, Call], model: Module | None = None) -> None:
+        source.reread()
         self.calls = calls
         self.modules = Modules(list(calls), model)
         self.arrays = sampling.Arrays()

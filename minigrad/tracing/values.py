@@ -47,8 +47,10 @@ def _look_into(node: Node, known: dict[Any, Any]) -> None:
     """Take what the node keeps of its inputs and its result.
 
     If that was changed since, the walk will refuse; `_call` asks about leaves that no rule needs.
+    A node that was freed keeps nothing: a recorder saw its call.
     """
-    for owner, array in zip(node.owners(), node.kept or (), strict=True):
+    kept = zip(node.owners(), node.kept, strict=True) if node.kept is not None else ()
+    for owner, array in kept:
         pairs = zip(owner, array, strict=True) if isinstance(owner, list) else [(owner, array)]
         for vertex, value in pairs:
             if vertex is not None:

@@ -32,6 +32,10 @@ def test_the_trace_is_in_the_page_as_it_was_given() -> None:
     assert embedded(PAGE) == json.loads(json.dumps(made_traces.small()))
 
 
+def test_there_are_no_characters_that_html_forbids() -> None:
+    assert re.findall("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufffe\uffff]", PAGE) == []
+
+
 def test_nan_and_inf_travel_as_text() -> None:
     data = made_traces.square()
     data["tensors"][0]["value"] |= {"min": float("nan"), "max": float("inf"), "mean": -float("inf")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -263,3 +264,25 @@ def unquoted(text: str) -> str:
         else:
             out, rest = out + rest[0], rest[1:]
     return out
+
+
+def test_equal_code_of_two_cells_is_found_in_each() -> None:
+    text = "op = mg.op(lambda x: x * 2)\nop.vjp(x=lambda g: g * 2)\ny = op(x).sum()\n"
+    found = []
+    for cell in ("<cell 1>", "<cell 2>"):
+        linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+        names = {"mg": mg, "x": mg.Tensor([1.0], requires_grad=True)}
+        exec(compile(text, cell, "exec"), names)
+        found.append(mg.trace(names["y"]).data["nodes"][0]["rules"][0]["source"])
+    assert found == ["<cell 1>:2", "<cell 2>:2"]
+
+
+def test_a_module_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    path, lines = tmp_path / "edited.py", []
+    for text in ("y = x * 2\nz = y.sum()\n", "# one line more\ny = x * 2\nz = y.sum()\n"):
+        path.write_text(text)
+        names = {"x": mg.Tensor([1.0], requires_grad=True)}
+        exec(compile(text, str(path), "exec"), names)
+        data = mg.trace(names["z"]).data
+        lines.append((data["nodes"][0]["line"]["number"], data["nodes"][0]["expression"]))
+    assert lines == [(1, "x * 2"), (2, "x * 2")]

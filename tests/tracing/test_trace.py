@@ -282,6 +282,30 @@ def test_checkpoints_are_computed_again_during_backward() -> None:
     assert np.array_equal(sample(data, row["grad"]), w.grad.data)
 
 
+def test_recorded_checkpoints_show_what_a_trace_of_the_loss_shows() -> None:
+    w = mg.Tensor([0.5, -0.25], requires_grad=True)
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+
+    def loss() -> mg.Tensor:
+        return mg.checkpoint(lambda h: F.tanh(h * w) * 2 + 1, x).sum()
+
+    expected = mg.trace(loss()).data
+    with mg.trace() as recorded:
+        loss().backward()
+    found = recorded.data
+    assert [n["op"] for n in found["nodes"]] == [n["op"] for n in expected["nodes"]]
+    assert found["steps"] == expected["steps"]
+    for a, b in zip(found["tensors"], expected["tensors"], strict=True):
+        for key in ("value", "grad"):
+            assert np.array_equal(sample(found, a[key]), sample(expected, b[key]))
+
+
+def test_a_loss_of_many_numbers_is_refused() -> None:
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"got shape \(2,\); sum it first, or record"):
+        mg.trace(x * 2)
+
+
 def test_memory_is_given_back() -> None:
     loss, model = network()
     gone = [weakref.ref(node_output) for node_output in _kept_arrays(loss)]

@@ -57,6 +57,7 @@ def render(data: dict[str, Any]) -> str:
     style = "".join(_read(name) for name in STYLES)
     # The map that dagre names is not shipped, so a browser must not look for it.
     layout = re.sub(r"//# sourceMappingURL=\S+", "", "".join(_read(name) for name in LAYOUT))
+    layout = layout.replace("\x01", "\\x01")  # a character of dagre's that HTML does not allow
     script = "".join(_read(name) for name in SCRIPTS)
     parts = {
         "title": html.escape(str(data["title"])),

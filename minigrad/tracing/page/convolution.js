@@ -19,6 +19,7 @@ class Convolution {
   /** Why there is no picture of it, or null. */
   get missing() {
     if (!this.x || !this.w || !this.y) return "The numbers of this convolution were not kept, so its products cannot be shown.";
+    if (!this.y.data.length) return "An empty batch: there are no pixels to multiply.";
     if (this.hasBias && !this.b) return "The bias was not kept, so the sums cannot be completed.";
     return null;
   }

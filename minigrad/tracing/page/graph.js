@@ -264,7 +264,7 @@ function span(d) {
 }
 
 function groupTitle(group) {
-  return [shorten(group.title, 40), group.kind].filter(Boolean).join(" · ");
+  return moduleTitle(shortenPath(group.title, 40), shorten(group.kind, 40), " · ");
 }
 
 function numberOf(count, thing) {
@@ -286,6 +286,20 @@ function tensorShape(trace, t) {
   const tensor = trace.tensors[t];
   const shape = tensor.shape || (tensor.value && tensor.value.shape);
   return shape ? shapeText(shape) : "";
+}
+
+/** A module's name and what it is, where the name does not say that already: Linear2. */
+function moduleTitle(name, kind, between) {
+  const called = name.replace(/ \(call \d+\)$/, "").split(".").pop();
+  return !kind || (called.startsWith(kind) && /^\d*$/.test(called.slice(kind.length))) ? name : name + between + kind;
+}
+
+/** A path that is too long without its beginning, which the boxes around it tell. */
+function shortenPath(path, length) {
+  if (path.length <= length) return path;
+  const parts = path.split(".");
+  while (parts.length > 1 && parts.join(".").length + 1 > length) parts.shift();
+  return parts.length > 1 ? `…${parts.join(".")}` : shorten(parts[0], length);
 }
 
 function shorten(text, length) {

@@ -97,7 +97,7 @@ class Panel {
     const path = modulePath(this.trace, node.module).slice(1);
     const crumbs = path.length ? make("nav", { class: "crumbs", "aria-label": "modules" }, ...path.map((m) => {
       const { name, type } = this.trace.modules[m];
-      return make("button", { type: "button", onclick: () => this.onmodule(this.trace.nodes.indexOf(node)) }, `${shorten(name.split(".").pop(), 30)} ${shorten(type, 30)}`);
+      return make("button", { type: "button", onclick: () => this.onmodule(this.trace.nodes.indexOf(node)) }, moduleTitle(shorten(name.split(".").pop(), 30), shorten(type, 30), " "));
     })) : null;
     return [make("p", { class: `kicker ${phase.split(",")[0]}` }, phase), make("h2", {}, plainName(node.op)), crumbs].filter(Boolean);
   }

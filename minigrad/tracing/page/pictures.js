@@ -3,6 +3,7 @@
  * tap or, once it has the focus, by the arrow keys. */
 
 const HIGHEST_SET = 300; // pixels: a set of small pictures ends here
+const WIDEST = 46; // pixels: a cell with its number in it
 
 const PALETTES = {
   light: { ends: [[33, 94, 168], [146, 188, 222], [250, 249, 246], [240, 165, 122], [190, 62, 22]], odd: [214, 0, 190] },
@@ -206,6 +207,7 @@ function clamp(k, count) {
 function layTiles(values, room, { weights, image }) {
   const { axes } = values, last = axes.length - 1;
   if (axes.length === 1) {
+    if (axes[0].length * WIDEST <= room) return [{ x: 0, y: 0, rows: 1, columns: axes[0].length, width: WIDEST, height: 28, index: (r, c) => [axes[0][c]] }];
     const columns = axes[0].length, perRow = Math.min(columns, Math.floor(room / 4));
     if (columns <= perRow) {
       const width = Math.min(28, Math.floor(room / columns));
@@ -239,7 +241,7 @@ function layTiles(values, room, { weights, image }) {
 
 /* Cells that fill the room: wide enough for numbers where there are few. */
 function cell(rows, columns, width, height) {
-  const w = Math.max(1, Math.min(46, Math.floor(width / columns)));
+  const w = Math.max(1, Math.min(WIDEST, Math.floor(width / columns)));
   const h = Math.max(1, Math.min(28, Math.floor(height / rows)));
   return w >= 34 && h >= 16 ? { width: w, height: h } : { width: Math.min(w, 3 * h), height: Math.min(h, 3 * w) };
 }

@@ -16,6 +16,8 @@ class Taps {
     } }, ...y.axes[3].map((o) => make("option", { selected: o === this.o }, `output channel ${o}`)));
     this.grid = make("div", { class: "taps", role: "group", "aria-label": "the taps of the window" });
     this.grid.style.setProperty("--across", kernel[1]);
+    this.many = kernel[1] > 3; // taps are small, then, and very small ones are colours alone
+    this.grid.classList.toggle("many", this.many);
     this.words = make("p", { class: "where", "aria-live": "polite" });
     this.numbers = make("div", { class: "numbers" });
     const count = kernel[0] * kernel[1];
@@ -48,12 +50,15 @@ class Taps {
     paint(pen, { x: 0, y: 0, rows: 1, columns: shown.length, width, height: 14, reach: reachX, at: (r, c) => shown[c].x });
     paint(pen, { x: 0, y: 15, rows: 1, columns: shown.length, width, height: 14, reach: reachW, at: (r, c) => shown[c].w });
     const chosen = tap.u === this.tap[0] && tap.v === this.tap[1];
-    const sum = tap.sum === undefined ? "cut" : brief(tap.sum, 4);
+    const sum = tap.sum === undefined ? "cut" : brief(tap.sum, this.many ? 2 : 4);
     const button = make("button", {
       type: "button", class: tap.inside ? "tap" : "tap outside", "aria-pressed": String(chosen), "data-tap": `${tap.u},${tap.v}`,
       "aria-label": `tap ${tap.u}, ${tap.v}: ${tap.inside ? sum : "outside the image"}`,
       onclick: () => this.choose(tap.u, tap.v),
-    }, tap.inside ? strips : make("span", { class: "quiet" }, "outside"), make("b", {}, tap.inside ? sum : "0"));
+    }, ...[
+      tap.inside ? strips : !this.many && make("span", { class: "quiet" }, "outside"),
+      this.c.kernel[1] <= 5 && make("b", {}, tap.inside ? sum : "0"),
+    ].filter(Boolean));
     const strength = colour(tap.sum || 0, largest);
     button.style.setProperty("--tap", css(strength));
     return button;
