@@ -6,6 +6,7 @@ to code are held, never a frame: a frame would keep all local variables of the p
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from contextvars import ContextVar
@@ -18,12 +19,18 @@ _getframe = sys._getframe
 
 
 class _Ours(dict[str, bool]):
-    """By file name: whether the code is the package's. Paths are compared once."""
+    """By file name: whether the code is the package's. Paths are compared once.
+
+    The command line is not: it is a program that uses the package, and where its ops come from.
+    """
 
     folder = __file__[: -len("origin.py")]
+    program = f"{folder}cli{os.sep}"
 
     def __missing__(self, filename: str) -> bool:
-        self[filename] = filename == GENERATED or filename.startswith(self.folder)
+        self[filename] = filename == GENERATED or (
+            filename.startswith(self.folder) and not filename.startswith(self.program)
+        )
         return self[filename]
 
 

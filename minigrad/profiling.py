@@ -115,6 +115,9 @@ class profile:  # noqa: N801 - it is used as a function is
         """Note what begins now; `node` is the one whose gradients are computed, if any are."""
         self.events.append(event)
 
+    def __repr__(self) -> str:  # so that a notebook shows the table
+        return str(self)
+
     def __str__(self) -> str:
         return self.table()
 

@@ -108,6 +108,13 @@ def test_results_are_the_same_under_a_profile() -> None:
         assert gradients() == plain
 
 
+def test_a_profile_shows_its_table_wherever_it_is_shown() -> None:
+    with mg.profile() as p:
+        F.relu(tensor(2))
+    assert repr(p) == str(p) == p.table()
+    assert "relu" in repr(p)
+
+
 def test_times_are_those_of_the_ops() -> None:
     @mg.op
     def wait(x):  # type: ignore[no-untyped-def]

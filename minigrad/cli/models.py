@@ -123,6 +123,11 @@ def _load(path: Path) -> ModuleType:
 
 def _find(module: ModuleType, function: str, path: str) -> Callable[[], Any]:
     found = getattr(module, function, None)
+    if isinstance(found, nn.Module):
+        raise ValueError(
+            f"{path}:{function} is a network, expected a function that returns one, "
+            f"as in `def net(): return {function}`"
+        )
     if callable(found):
         return found
     own = [name for name, thing in vars(module).items() if callable(thing) and name[0] != "_"]

@@ -26,7 +26,7 @@ class Commands:
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._prog = parser.prog
-        self._parsers = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+        self._parsers = parser.add_subparsers(metavar="COMMAND", title="commands")
 
     def add(
         self, name: str, run: Run, *, arguments: str, summary: str, about: str, example: str

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: those of the command, without its name; by default the process's.
 
     Returns:
-        The exit code: 0; 1 for a failure; 130 after Ctrl-C.
+        The exit code: 0; 1 for a failure; 2 without a command; 130 after Ctrl-C.
 
     Raises:
         SystemExit: with code 2 after wrong use, and 0 after `--help` and `--version`.
@@ -42,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name that cannot be shown is no failure
-    args = make_parser().parse_args(arguments)
+    parser = make_parser()
+    args, unknown = parser.parse_known_args(arguments)
+    if "run" not in args:  # no command
+        parser.print_help()
+        return 2
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         with _warnings_as_sentences(args.parser.prog):
             code: int = args.run(args) or 0

@@ -63,7 +63,7 @@ def read_digit(
     found = find_digit(open_picture(path))
     if found is None:
         raise ValueError(
-            f"{os.fspath(path)} is blank: nothing stands out from its background; "
+            f"{os.fspath(path)} shows no digit: nothing stands out from its background; "
             "draw one digit, dark on light or light on dark"
         )
     strokes, dark = found

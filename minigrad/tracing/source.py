@@ -15,6 +15,7 @@ from minigrad.engine import Node
 from minigrad.origin import is_ours, ours
 
 LONGEST = 160  # characters of an expression
+PACKAGE = Path(__file__).parents[1]
 
 
 class Site(NamedTuple):
@@ -44,7 +45,7 @@ def site_of(node: Node) -> Site:
     """Where the program made this node: its innermost line outside the package, if there is one."""
     first = Site.of(node.code, node.instruction)
     for code, instruction in _callers(node):
-        if not ours[code.co_filename]:
+        if not (ours[code.co_filename] or Path(code.co_filename).is_relative_to(PACKAGE)):
             return Site.of(code, instruction)
     return first
 
@@ -280,8 +281,8 @@ def _is_docstring(statement: ast.stmt) -> bool:
 def shown(filename: str) -> str:
     """A file's name as it is shown: from the package, or the current folder, or alone."""
     path = Path(filename)
-    if ours[filename]:
-        return Path("minigrad", path.relative_to(Path(__file__).parents[1])).as_posix()
+    if path.is_relative_to(PACKAGE):
+        return Path("minigrad", path.relative_to(PACKAGE)).as_posix()
     if not path.is_absolute():
         return filename
     try:

@@ -47,12 +47,13 @@ class Keeper:
         """
         if resume and (checkpoint := self.run.load()) is not None:
             return self._resume(checkpoint)
-        if not resume:
-            self._expect_nothing_to_lose()
+        replaces = not resume and self._finished()
         self.run.clear()
         for name in FILES:
             (self.run.path / name).unlink(missing_ok=True)
         self.save()  # so that a kill at any time leaves a run to resume, and a full disk is known
+        if replaces:
+            return f"The complete run in {self.run.path} is replaced by this one."
         return f"{self.run.path} holds no run yet; this one begins." if resume else ""
 
     def _resume(self, checkpoint: Checkpoint) -> str:
@@ -84,17 +85,20 @@ class Keeper:
             return f"The run in {self.run.path} is complete ({place}); there is nothing to resume."
         return f"Resuming the run in {self.run.path}: {place}."
 
-    def _expect_nothing_to_lose(self) -> None:
+    def _finished(self) -> bool:
+        """Whether the folder holds a finished run; refuses an unfinished one, which is a loss."""
         try:
             checkpoint = self.run.load()
         except ValueError:  # damaged: nobody can resume it
-            return
-        if checkpoint is not None and checkpoint[1].get("epoch") and not checkpoint[1]["finished"]:
-            epoch = checkpoint[1]["epoch"]
+            return False
+        if checkpoint is None or not (epoch := checkpoint[1].get("epoch")):
+            return False
+        if not checkpoint[1]["finished"]:
             raise ValueError(
                 f"fit: {self.run.path} holds an unfinished run (after epoch {epoch}); resume it "
                 "(resume=True, or --resume), choose another folder, or delete this one"
             )
+        return True
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -113,7 +113,7 @@ def read_run(path: str | os.PathLike[str]) -> Checkpoint:
         FileNotFoundError: there is none.
         ValueError: there are checkpoints, but none is good.
     """
-    checkpoint = _load(Path(path))
+    checkpoint = None if Path(path).is_file() else _load(Path(path))
     if checkpoint is None:
         raise FileNotFoundError(
             f"read_run: {os.fspath(path)} holds no checkpoint; name the folder of a run"

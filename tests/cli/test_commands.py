@@ -188,6 +188,18 @@ def test_trace_writes_a_page(run: Callable[..., Any], tmp_path: Path) -> None:
     assert "<html" in out.read_text(encoding="utf-8")
 
 
+def test_trace_says_where_the_loss_was_computed(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[dict[str, Any]] = []
+    monkeypatch.setattr("minigrad.tracing.page.render", lambda page: pages.append(page) or "")
+    run("trace", "nin", "--batch", 2, "--out", tmp_path / "t.html")
+    lines = {node["op"]: (node["line"]["file"], node["expression"]) for node in pages[0]["nodes"]}
+    loss = "minigrad/cli/looking.py", "F.cross_entropy(scores, labels % scores.shape[1])"
+    assert lines["cross_entropy"] == loss
+    assert lines["conv2d"][0] == "minigrad/nn/layers.py"
+
+
 def test_networks_for_other_images_are_looked_at_with_noise() -> None:
     args = cli_args("profile", "nin", "--input-shape", "8x8x3", "--batch", "400")
     images, labels = looking.example(args)

@@ -44,6 +44,11 @@ def outer():
 
 def computed():
     return eval("1 / 0")
+
+layer = nn.Linear(784, 10)
+
+def five():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 5))
 """
 
 
@@ -97,6 +102,7 @@ def test_a_file_with_the_name_of_a_module_does_not_replace_it(folder: Path) -> N
         ("net.py:computed", "net.py, line 30: division by zero"),
         ("net.py:Wide", "net.py, line 21: matmul: expected shapes"),
         ("none.py:net", "there is no file none.py; MODEL is file.py:function"),
+        ("net.py:layer", "net.py:layer is a network, expected a function that returns one"),
     ],
 )
 def test_failures_in_the_users_file_name_its_line(
@@ -106,6 +112,13 @@ def test_failures_in_the_users_file_name_its_line(
     assert (code, out) == (1, "")
     assert err.startswith(f"minigrad summary: {sentence}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_line_of_the_kernels_is_not_the_users(run: Callable[..., Any]) -> None:
+    code, _, err = run("train", "net.py:five", "--data", "digits", "--limit-train", 64)
+    assert code == 1
+    assert err.startswith("minigrad train: softmax_cross_entropy: labels expects classes from 0 to")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,6 @@ def test_help_fits_the_terminal(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "required: COMMAND"),
         (["tran", "nin"], "invalid choice: 'tran'"),
         (["summary", "nim"], "expected nin, bottleneck or file.py:function, got nim; did you mean"),
         (["summary", "net.py"], "expected nin, bottleneck or file.py:function, got net.py"),
@@ -60,6 +59,7 @@ def test_help_fits_the_terminal(
         (["summary", "bottleneck", "--no-batch-norm"], "are for nin, not for bottleneck"),
         (["predict", "runs/nin"], "required: IMAGE"),
         (["fetch", "imagenet"], "invalid choice: 'imagenet'"),
+        (["summary", "nin", "--depth", "3"], "minigrad summary: unrecognized arguments: --depth 3"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(
@@ -70,6 +70,12 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(
     assert sentence in err
     assert err.count("\n") == 1
     assert "--help`" in err
+
+
+def test_without_a_command_there_is_help_and_exit_code_2(run: Callable[..., Any]) -> None:
+    code, out, err = run()
+    assert (code, err) == (2, "")
+    assert out == run("--help")[1]
 
 
 def test_failures_are_one_sentence_and_exit_code_1(run: Callable[..., Any], tmp_path: Path) -> None:

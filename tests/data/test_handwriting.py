@@ -187,7 +187,7 @@ def test_whatever_is_in_a_picture_it_is_an_image_or_blank(
         else:
             assert image.shape == (28, 28, 1)
             assert 0 <= image.min() < image.max() <= 1 + 1e-6
-    assert all("is blank" in refusal for refusal in refusals)
+    assert all("shows no digit" in refusal for refusal in refusals)
 
 
 BLANK = {
@@ -203,7 +203,9 @@ BLANK = {
 
 @pytest.mark.parametrize("name", BLANK)
 def test_blank_pictures_are_said_to_be(name: str, read: Callable[..., data.DrawnDigit]) -> None:
-    with pytest.raises(ValueError, match=r"x\.png is blank: nothing stands out .*; draw one digit"):
+    with pytest.raises(
+        ValueError, match=r"x\.png shows no digit: nothing stands out .*; draw one digit"
+    ):
         read(BLANK[name]())
 
 

@@ -334,14 +334,19 @@ def test_a_run_of_another_version_is_resumed_or_refused_in_a_sentence(
     Run().fit(out=tmp_path, resume=True)
 
 
-def test_an_unfinished_run_is_not_thrown_away(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_not_thrown_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stop = press(signal.SIGINT)
     with pytest.raises(training.Interrupted):
         Run().fit(out=tmp_path, callbacks=[lambda _: stop()])
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path} holds an unfinished run")):
         Run().fit(out=tmp_path)
     Run().fit(out=tmp_path, resume=True)
-    Run().fit(out=tmp_path)  # a complete one makes room, as a run in its first epoch does
+    said = f"The complete run in {tmp_path} is replaced by this one."
+    assert said not in capsys.readouterr().out
+    Run().fit(out=tmp_path, quiet=False)  # a complete one makes room, as one in its first epoch
+    assert said in capsys.readouterr().out
 
 
 # -------------------------------------------------------------------------- what is said

@@ -55,6 +55,12 @@ def damage(path):
 # ------------------------------------------------------------------------ the two checkpoints
 
 
+def test_a_file_in_the_place_of_a_folder_is_no_run(tmp_path):
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"run holds no checkpoint; name the folder of"):
+        read_run(tmp_path / "run")
+
+
 def test_the_newest_is_loaded_and_the_one_before_is_kept(folder):
     assert files(folder) == [PREVIOUS, NEWEST]
     assert step_of(read_run(folder)) == 2

@@ -161,15 +161,15 @@ class Panel {
     return make("p", { class: "config" }, ...entries.map(([key, value]) => make("code", {}, `${key}=${value}`)));
   }
 
-  /** The user's source around the line that made the node. */
+  /** The source around the line that made the node. */
   code(node) {
     const { line, expression } = node, file = line && this.trace.files[line.file];
-    if (!file) return expression ? make("div", {}, make("h5", {}, "Your code"), make("pre", { class: "rule" }, expression)) : null;
+    if (!file) return expression ? make("div", {}, make("h5", {}, "Called as"), make("pre", { class: "rule" }, expression)) : null;
     const at = line.number - file.first;
     const from = Math.max(0, at - 3);
     const rows = file.lines.slice(from, at + 4).map((text, k) =>
       make("span", { class: from + k === at ? "row here" : "row" }, make("i", {}, String(file.first + from + k)), `${text}\n`));
-    return make("div", {}, make("h5", {}, `Your code: ${line.file}, line ${line.number}`), make("pre", { class: "source", tabindex: "0", "aria-label": `source of ${line.file}` }, ...rows));
+    return make("div", {}, make("h5", {}, `Called at ${line.file}, line ${line.number}`), make("pre", { class: "source", tabindex: "0", "aria-label": `source of ${line.file}` }, ...rows));
   }
 
   convolution(node) {
