@@ -71,3 +71,11 @@ def test_the_line_that_made_an_op_is_seen_whole(show: Callable[..., Any]) -> Non
     assert page.evaluate(
         "(r => r.scrollWidth <= r.parentNode.clientWidth)(document.querySelector('.here'))"
     )
+
+
+def test_the_expression_that_made_an_op_is_marked_in_its_line(show: Callable[..., Any]) -> None:
+    x, w = mg.Tensor([1.0], requires_grad=True), mg.Tensor([2.0])
+    page = show(mg.trace((F.relu(x * w) + x).sum()).data)
+    assert page.locator(".source mark").all_inner_texts() == ["x * w"]
+    line = page.inner_text(".source .here").strip()
+    assert line.endswith("show(mg.trace((F.relu(x * w) + x).sum()).data)")

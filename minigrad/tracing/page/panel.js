@@ -168,7 +168,7 @@ class Panel {
     const at = line.number - file.first;
     const from = Math.max(0, at - 3);
     const rows = file.lines.slice(from, at + 4).map((text, k) =>
-      make("span", { class: from + k === at ? "row here" : "row" }, make("i", {}, String(file.first + from + k)), `${text}\n`));
+      make("span", { class: from + k === at ? "row here" : "row" }, make("i", {}, String(file.first + from + k)), ...(from + k === at ? underlined(text, expression) : [text]), "\n"));
     return make("div", {}, make("h5", {}, `Called at ${line.file}, line ${line.number}`), make("pre", { class: "source", tabindex: "0", "aria-label": `source of ${line.file}` }, ...rows));
   }
 
@@ -178,4 +178,10 @@ class Panel {
     if (convolution.missing) return [{ element: make("section", { class: "gemm wide" }, make("p", { class: "quiet" }, convolution.missing)), draw() {} }];
     return [convolution.pointwise ? new Gemm(convolution) : new Taps(convolution)];
   }
+}
+
+/* A line of code with the expression that made the op marked, if it is there once. */
+function underlined(text, expression) {
+  const parts = expression ? text.split(expression) : [];
+  return parts.length === 2 ? [parts[0], make("mark", {}, expression), parts[1]] : [text];
 }
