@@ -29,7 +29,12 @@ EPOCHS = {"mnist": 5, "digits": 30}  # the digits are 1,437 images, MNIST 60,000
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `train` looks at."""
     add, threads = parser.add_argument, mg.get_num_threads()
-    add("--data", choices=["auto", "mnist", "digits"], default="auto", help="auto: MNIST, else the embedded digits")
+    add(
+        "--data",
+        choices=["auto", "mnist", "digits"],
+        default="auto",
+        help="auto: MNIST, else the embedded digits",
+    )
     add("--data-dir", type=Path, help="where the MNIST files are (or set MINIGRAD_DATA)")
     add("--epochs", type=positive, help="passes over the data (5 on MNIST, 30 on the digits)")
     add("--batch-size", type=positive, default=64, help="images for one step (64)")

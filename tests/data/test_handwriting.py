@@ -203,7 +203,9 @@ BLANK = {
 
 @pytest.mark.parametrize("name", BLANK)
 def test_blank_pictures_are_said_to_be(name: str, read: Callable[..., data.DrawnDigit]) -> None:
-    with pytest.raises(ValueError, match=r"x\.png shows no digit: nothing stands out .*; draw one digit"):
+    with pytest.raises(
+        ValueError, match=r"x\.png shows no digit: nothing stands out .*; draw one digit"
+    ):
         read(BLANK[name]())
 
 
