@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -278,13 +279,26 @@ def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
+def _cell(filename: str) -> str | None:
+    """What a notebook calls the cell, "In[3]", whose code it keeps under a number of its own."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    named = shell and shell.compile.format_code_name(filename)
+    return named[1] if named else None
+
+
 def shown(filename: str) -> str:
-    """A file's name as it is shown: from the package, or the current folder, or alone."""
+    """A file's name as it is shown: from the package, or the current folder, or alone.
+
+    A cell of a notebook is shown by its number.
+    """
     path = Path(filename)
     if path.is_relative_to(PACKAGE):
         return Path("minigrad", path.relative_to(PACKAGE)).as_posix()
     if not path.is_absolute():
         return filename
+    if (cell := _cell(filename)) is not None:
+        return cell
     try:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import minigrad as mg
 import minigrad.functional as F
 from minigrad import nn
+from minigrad.tracing import source
 
 
 def line() -> int:
@@ -121,6 +124,16 @@ def test_several_models_and_one_that_is_gone() -> None:
     del encoder, decoder, both
     gone = mg.trace(loss).data
     assert [row["type"] for row in gone["modules"]] == ["", "Linear", "Linear"]
+
+
+def test_a_cell_of_a_notebook_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = {"/tmp/ipykernel_7/41.py": ("Cell", "In[3]")}
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=cells.get))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert source.shown("/tmp/ipykernel_7/41.py") == "In[3]"
+    assert source.shown("/tmp/ipykernel_7/42.py") == "42.py"
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+    assert source.shown("/tmp/ipykernel_7/41.py") == "41.py"
 
 
 def test_rules_are_as_they_stand_in_the_source() -> None:
