@@ -32,6 +32,15 @@ cdef extern from "kernels.h":
         const float* bias, bint relu
     ) noexcept nogil
 
+    # Neighbouring outputs of a depthwise convolution; see depthwise.h.
+    ctypedef struct Depthwise:
+        Py_ssize_t taps, channels, x_step, y_step
+        const Py_ssize_t* pixel
+        const Py_ssize_t* weight
+        const float* x
+        float* w
+        float* y
+
     ctypedef struct Kernels:
         int lanes
         int widest
@@ -42,6 +51,8 @@ cdef extern from "kernels.h":
             float* masked, Py_ssize_t masked_row, float* sums) noexcept nogil
         Expand expand_input, expand_weights, expand_grad
         Reduce reduce_output, reduce_weight_grad
+        void (*depthwise)(const Depthwise*, Py_ssize_t pixels) noexcept nogil
+        void (*depthwise_weight_grad)(const Depthwise*, Py_ssize_t pixels) noexcept nogil
 
 
 # The innermost loops for this CPU; their lanes are 0 if the compiler could not make any.

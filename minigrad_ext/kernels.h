@@ -35,6 +35,15 @@ typedef void (*Expand)(const float *const *from, Py_ssize_t ahead, Py_ssize_t ch
 typedef int (*Reduce)(const float *from, Py_ssize_t step, Py_ssize_t channels, float *const *to,
                       const float *bias, int relu);
 
+/* Neighbouring outputs of a depthwise convolution, and what they see; see depthwise.h. */
+enum { OUTPUTS = 4, DEPTHWISE_VECTORS = 2, MOST_TAPS = 5 /* of a weight gradient, at a time */ };
+typedef struct {
+    Py_ssize_t taps, channels, x_step, y_step;
+    const Py_ssize_t *pixel, *weight;   /* for each tap: where in x, where in w */
+    const float *x;
+    float *w, *y;
+} Depthwise;
+
 typedef struct {
     int lanes;                      /* floats to a vector; 0: there are no kernels */
     int widest;                     /* the most vectors of a tile */
@@ -45,6 +54,8 @@ typedef struct {
         float *masked, Py_ssize_t masked_row, float *sums);
     Expand expand_input, expand_weights, expand_grad;
     Reduce reduce_output, reduce_weight_grad;
+    void (*depthwise)(const Depthwise *, Py_ssize_t pixels);              /* writes y */
+    void (*depthwise_weight_grad)(const Depthwise *, Py_ssize_t pixels);  /* adds to w */
 } Kernels;
 
 #endif

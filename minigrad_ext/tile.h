@@ -138,6 +138,7 @@ static void NAME(relu_grad)(
 }
 
 #include "winograd.h"
+#include "depthwise.h"
 
 static const Kernels NAME(kernels) = {
     .lanes = LANES,
@@ -149,6 +150,8 @@ static const Kernels NAME(kernels) = {
     .expand_grad = NAME(expand_grad),
     .reduce_output = NAME(reduce_output),
     .reduce_weight_grad = NAME(reduce_weight_grad),
+    .depthwise = NAME(depthwise),
+    .depthwise_weight_grad = NAME(depthwise_weight_grad),
 #define TILE(rows, vectors) .multiply[vectors - 1][rows - 1] = NAME(multiply_##rows##_##vectors),
     FOR_EACH_SIZE(TILE)
 #undef TILE
