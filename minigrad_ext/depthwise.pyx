@@ -4,8 +4,8 @@ With one channel in and one out to a group there are no matrices to multiply, an
 a pixel of an NHWC image is a vector of channels as it lies. (With a depth multiplier there are, if
 narrow ones, and they are faster than loops: direct.pyx and im2col.pyx do it.)
 
-Where the channels are whole vectors of float32, the sums of some outputs, or taps, stay in registers
-(depthwise.h). Else each row of outputs is written once for each tap.
+Where the channels are whole vectors of float32, the sums of some outputs, or taps, stay in
+registers (depthwise.h). Else each row of outputs is written once for each tap.
 """
 
 from cython cimport floating
