@@ -31,9 +31,9 @@ static void NAME(depthwise)(const Depthwise *d, Py_ssize_t pixels)
         Py_ssize_t c = 0;
 #define PIXELS(outputs)                                                                         \
     for (; c + DEPTHWISE_VECTORS * LANES <= d->channels; c += DEPTHWISE_VECTORS * LANES)        \
-        NAME(depthwise_outputs)(outputs, DEPTHWISE_VECTORS, d, x, y, c);                         \
+        NAME(depthwise_outputs)(outputs, DEPTHWISE_VECTORS, d, x, y, c);                        \
     for (; c < d->channels; c += LANES)                                                         \
-        NAME(depthwise_outputs)(outputs, 1, d, x, y, c);                                         \
+        NAME(depthwise_outputs)(outputs, 1, d, x, y, c);                                        \
     p += outputs;
         if (p + OUTPUTS <= pixels) {
             PIXELS(OUTPUTS)

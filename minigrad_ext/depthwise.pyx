@@ -132,18 +132,27 @@ cdef inline bint fits_registers(const Window* window) noexcept nogil:
     return lanes and window.groups % lanes == 0 and window.rows.taps * window.columns.taps <= TAPS
 
 
+cdef void see_all_taps(
+    const Axis* axis, Py_ssize_t first, Py_ssize_t end, Py_ssize_t* inside, Py_ssize_t* beyond
+) noexcept nogil:
+    """Which outputs of first to end do: inside to beyond, none where these are equal."""
+    cdef Py_ssize_t v
+    inside[0], beyond[0] = first, end
+    for v in range(axis.taps):
+        inside[0] = max(inside[0], first_inside(axis, v, first))
+        beyond[0] = min(beyond[0], end_inside(axis, v, end))
+    beyond[0] = max(inside[0], beyond[0])
+
+
 cdef void correlate_in_registers(
     const Window* window, const Tile* tile, const float* x, const float* w,
     float* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
 ) noexcept nogil:
     """What `correlate` does. Outputs that see beyond the image are computed one by one."""
     cdef const Axis* axis = &window.columns
-    cdef Py_ssize_t k, j = tile.j, end = tile.j + tile.columns, v
-    cdef Py_ssize_t inside = tile.j, beyond = end  # which outputs see all taps
-    cdef Py_ssize_t count
-    for v in range(axis.taps):
-        inside = max(inside, first_inside(axis, v, tile.j))
-        beyond = min(beyond, end_inside(axis, v, end))
+    cdef Py_ssize_t k, j, end = tile.j + tile.columns
+    cdef Py_ssize_t inside, beyond, count
+    see_all_taps(axis, tile.j, end, &inside, &beyond)
     for k in range(tile.rows):
         j = tile.j
         while j < end:
@@ -186,12 +195,9 @@ cdef void weight_grad_in_registers(
     """What `weight_grad` does."""
     cdef const Axis* axis = &window.columns
     cdef Py_ssize_t C = window.groups, end = tile.j + tile.columns, k, u, v, h, first, stop
-    cdef Py_ssize_t inside = tile.j, beyond = end  # which outputs see all taps
+    cdef Py_ssize_t inside, beyond
     cdef const float* row
-    for v in range(axis.taps):
-        inside = max(inside, first_inside(axis, v, tile.j))
-        beyond = min(beyond, end_inside(axis, v, end))
-    beyond = max(inside, beyond)
+    see_all_taps(axis, tile.j, end, &inside, &beyond)
     for k in range(tile.rows):
         for u in range(window.rows.taps):
             h = input_of(&window.rows, tile.i + k, u)
