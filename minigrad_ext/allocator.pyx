@@ -11,7 +11,8 @@ arrays of one size in the same way, and each core finds its part in its own cach
 core wrote it, and the two share no cache, a step of training takes half as long again.
 
 Free neighbours are joined when no free stretch suffices. So the batch's arrays of all sizes share
-what is there: the pages touched are a tenth more than what is lent at once when networks train.
+what is there: the pages touched are a sixth to a third more than what is lent at once when networks
+train.
 
 How much is kept is bounded twice: what is lent and kept together to a quarter more than what was
 lent at the highest point of late, and what is kept to MINIGRAD_CACHE_MB (1024). 0 switches all of
@@ -121,7 +122,8 @@ def new_array(tuple shape, dtype):
     cdef double numbers = 1  # which cannot overflow
     for size in shape:
         numbers *= size
-    if numbers < LARGE or limit == 0:
+    # Busy: a finalizer that the collector runs while a stretch is being chosen, see give_back.
+    if numbers < LARGE or limit == 0 or busy:
         return np.empty(shape, dtype)
     dtype = np.dtype(dtype)
     cdef double size_in_bytes = numbers * dtype.itemsize

@@ -122,6 +122,26 @@ def test_memory_is_not_lent_while_a_view_of_it_lives():
     assert (view == 1).all()
 
 
+def test_a_finalizer_may_compute_while_memory_is_lent():
+    succeed("""
+        class Last:
+            def __del__(self):
+                found.append(arrays(1)[0])
+        for allocations in range(40):
+            found = []
+            cycle = [Last()]
+            cycle.append(cycle)
+            del cycle
+            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
+            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
+            (lent,) = arrays(1)
+            gc.set_threshold(10**6)
+            gc.collect()
+            assert found[0].ctypes.data != lent.ctypes.data, allocations
+            del lent, pairs
+    """)
+
+
 def test_garbage_that_is_found_while_memory_is_lent_does_no_harm():
     """Up to Python 3.11 any new tuple may start the collector, and so give back neighbours."""
     program = """
