@@ -37,6 +37,7 @@
 #undef NAME
 
 #ifdef __x86_64__
+#include <immintrin.h>  /* for what vector extensions cannot say: a part of a vector in memory */
 #define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #define HAS_AVX512 (HAS_AVX2 && __builtin_cpu_supports("avx512f") && \
     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && \

@@ -72,7 +72,8 @@ def grads(
     cdef const float* output = NULL
     if out is not None:
         output = &out[0, 0]
-    cdef Py_ssize_t scratch_size = tiles.pixels * tiles.masked_row + tiles.C_out
+    cdef bint as_it_is = out is None and tiles.masked_row == tiles.C_out
+    cdef Py_ssize_t scratch_size = tiles.pixels * tiles.masked_row
     cdef float[:, ::1] scratch = new_array((threads, scratch_size), np.float32)
     for part in prange(parts, nogil=True, num_threads=threads):
         memset(&db[part, 0], 0, tiles.C_out * sizeof(float))
@@ -80,7 +81,7 @@ def grads(
             grads_tile(
                 &tiles, tile * tiles.pixels, &g[0, 0], output, &x[0, 0],
                 NULL if dx is None else &dx[0, 0], &dw[part, 0, 0], &db[part, 0], back, forth,
-                &scratch[threadid(), 0],
+                NULL if as_it_is else &scratch[threadid(), 0],
             )
 
 
@@ -88,44 +89,61 @@ cdef void grads_tile(
     const Tiles* tiles, Py_ssize_t first, const float* g, const float* out, const float* x,
     float* dx, float* dw, float* db, Product back, Product forth, float* masked,
 ) noexcept nogil:
-    cdef Py_ssize_t pixels = min(tiles.pixels, tiles.P - first), column = 0, vectors, o
-    cdef float* sums = masked + tiles.pixels * tiles.masked_row
+    cdef Py_ssize_t pixels = min(tiles.pixels, tiles.P - first), column = 0, vectors
+    g += first * tiles.C_out
+    x += first * tiles.C_in
     if out != NULL:
         out += first * tiles.C_out
-    kernels().relu_grad(
-        pixels, tiles.C_out, g + first * tiles.C_out, out, masked, tiles.masked_row, sums
-    )
-    for o in range(tiles.C_out):
-        db[o] += sums[o]
+    kernels().relu_grad(pixels, tiles.C_out, g, out, masked, tiles.masked_row, db)
+    if masked == NULL:
+        masked = <float*> g  # which is not written any more
     forth.K = pixels
+    if dx != NULL:
+        dx += first * tiles.C_in
+    if dx == NULL or pixels < tiles.C_in:  # during the product with more rows, in smaller pieces
+        fetch_next(tiles, g, out, x, dx, pixels, tiles.C_in, &forth.soon)
+    else:
+        fetch_next(tiles, g, out, x, dx, pixels, pixels, &back.soon)
     while column < tiles.C_out:  # dw += x.T @ g
         vectors = panel_vectors(tiles.C_out - column)
         forth.columns = tiles.C_out - column
-        forth.A, forth.B, forth.C = x + first * tiles.C_in, masked + column, dw + column
+        forth.A, forth.B, forth.C = x, masked + column, dw + column
         multiply(&forth, tiles.C_in, vectors)
         column += vectors * kernels().lanes
+        forth.soon.arrays = 0
     if dx == NULL:
         return
-    # Fetch the next tile meanwhile, also where dx is to be written: else memory rests during the
-    # products, and they wait for it afterwards.
-    want_soon(&back.soon, g + (first + pixels) * tiles.C_out, tiles.C_out)
-    want_soon(&back.soon, x + (first + pixels) * tiles.C_in, tiles.C_in)
-    want_soon(&back.soon, dx + (first + pixels) * tiles.C_in, tiles.C_in)
-    if out != NULL:
-        want_soon(&back.soon, out + pixels * tiles.C_out, tiles.C_out)
     column = 0
     while column < tiles.C_in:  # dx = g @ w.T
         vectors = panel_vectors(tiles.C_in - column)
         back.columns, back.b_step = tiles.C_in - column, vectors * kernels().lanes
-        back.A, back.C = masked, dx + first * tiles.C_in + column
+        back.A, back.C = masked, dx + column
         multiply(&back, pixels, vectors)
         back.B += back.b_step * tiles.C_out
         column += back.b_step
         back.soon.arrays = 0
 
 
-cdef void want_soon(Soon* soon, const float* at, Py_ssize_t row) noexcept nogil:
-    soon.at[soon.arrays], soon.row[soon.arrays] = at, row
+cdef void fetch_next(
+    const Tiles* tiles, const float* g, const float* out, const float* x, const float* dx,
+    Py_ssize_t pixels, Py_ssize_t rows, Soon* soon,
+) noexcept nogil:
+    """Fetch the next tile during a product of so many rows, also where dx is to be written.
+
+    Else memory rests during the products, and they wait for it afterwards.
+    """
+    want_soon(soon, g, pixels * tiles.C_out, rows)
+    want_soon(soon, x, pixels * tiles.C_in, rows)
+    if out != NULL:
+        want_soon(soon, out, pixels * tiles.C_out, rows)
+    if dx != NULL:
+        want_soon(soon, dx, pixels * tiles.C_in, rows)
+
+
+cdef void want_soon(
+    Soon* soon, const float* tile, Py_ssize_t size, Py_ssize_t rows
+) noexcept nogil:
+    soon.at[soon.arrays], soon.row[soon.arrays] = tile + size, ceil_div(size, rows)
     soon.arrays += 1
 
 
@@ -136,10 +154,8 @@ def relu_grad(
 
     Without out there is no mask; then masked may be None, too, and sums are all that is computed.
     """
-    cdef Py_ssize_t P = g.shape[0], C = g.shape[1], parts = db.shape[0], part, tile, first, c
-    cdef Py_ssize_t pixels = max(BYTES // (12 * C), 1), count = ceil_div(P, pixels)
+    cdef Py_ssize_t P = g.shape[0], C = g.shape[1], parts = db.shape[0], part, first
     cdef int threads = threads_for(P * C)
-    cdef float[:, ::1] sums = new_array((threads, C), np.float32)
     cdef const float* seen = NULL
     cdef float* kept = NULL
     if out is not None:
@@ -147,12 +163,9 @@ def relu_grad(
     if masked is not None:
         kept = &masked[0, 0]
     for part in prange(parts, nogil=True, num_threads=threads):
+        first = P * part // parts
         memset(&db[part, 0], 0, C * sizeof(float))
-        for tile in range(count * part // parts, count * (part + 1) // parts):
-            first = tile * pixels
-            kernels().relu_grad(
-                min(pixels, P - first), C, &g[first, 0], seen + first * C if seen else NULL,
-                kept + first * C if kept else NULL, C, &sums[threadid(), 0],
-            )
-            for c in range(C):
-                db[part, c] += sums[threadid(), c]
+        kernels().relu_grad(
+            P * (part + 1) // parts - first, C, &g[first, 0], seen + first * C if seen else NULL,
+            kept + first * C if kept else NULL, C, &db[part, 0],
+        )

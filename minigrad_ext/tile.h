@@ -19,25 +19,48 @@ typedef int NAME(mask) __attribute__((vector_size(LANES * 4), aligned(4), may_al
 #define FITTING(vectors) ((REGISTERS - 1 - (vectors)) / (vectors))
 #define ROWS(vectors) (FITTING(vectors) < MOST_ROWS ? FITTING(vectors) : MOST_ROWS)
 
-/* The first `count` floats, if that is fewer than a vector has. */
+/* The first `count` floats, if that is fewer than a vector has: those beyond are not touched. */
+#if LANES == 16
+#define FIRST(count) ((count) < LANES ? (1u << (count)) - 1 : 0xffff)
+INLINE V NAME(load)(const float *from, Py_ssize_t count)
+{
+    return _mm512_maskz_loadu_ps(FIRST(count), from);
+}
+
+INLINE void NAME(store)(float *to, V value, Py_ssize_t count)
+{
+    _mm512_mask_storeu_ps(to, FIRST(count), value);
+}
+#undef FIRST
+#else
 INLINE V NAME(load)(const float *from, Py_ssize_t count)
 {
     V value = {0};
     if (count >= LANES)
         return *(const V *)from;
+#if LANES == 8
+    NAME(mask) place = {0, 1, 2, 3, 4, 5, 6, 7};
+    value = _mm256_maskload_ps(from, (__m256i)(place < (int)count));
+#else
     for (Py_ssize_t i = 0; i < count; i++)
         value[i] = from[i];
+#endif
     return value;
 }
 
 INLINE void NAME(store)(float *to, V value, Py_ssize_t count)
 {
+    const float *from = (const float *)&value;
     if (count >= LANES)
         *(V *)to = value;
     else
-        for (Py_ssize_t i = 0; i < count; i++)
-            to[i] = value[i];
+        UNROLL for (int part = LANES / 2; part; part /= 2)
+            if (count & part) {
+                memcpy(to, from, part * sizeof(float));
+                to += part, from += part;
+            }
 }
+#endif
 
 INLINE V NAME(relu)(V x)
 {
@@ -94,9 +117,9 @@ INLINE void NAME(multiply)(int rows, int vectors, const Product *p)
 FOR_EACH_SIZE(TILE)
 #undef TILE
 
-/* masked = g where out > 0, else 0 (a NaN in out lets it pass); sums = their sums over pixels.
- * There is no mask where out is NULL, and no copy where masked is. Rows of masked are masked_row floats apart; those with room
- * for it are zero from the last channel to the next whole vector. */
+/* masked = g where out > 0, else 0 (a NaN in out lets it pass); sums += their sums over pixels.
+ * There is no mask where out is NULL, and no copy where masked is. Rows of masked are masked_row
+ * floats apart; those with room for it are zero from the last channel to the next whole vector. */
 INLINE void NAME(relu_grad_columns)(
     int vectors, Py_ssize_t pixels, Py_ssize_t row, Py_ssize_t channels, const float *g,
     const float *out, float *masked, Py_ssize_t masked_row, Py_ssize_t room, float *sums)
@@ -114,26 +137,34 @@ INLINE void NAME(relu_grad_columns)(
                 NAME(store)(masked + p * masked_row + c, grad, room - c);
             sum[v] += grad;
         }
-    UNROLL for (int v = 0; v < vectors; v++)
-        NAME(store)(sums + v * LANES, sum[v], channels - v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) {
+        float *total = sums + v * LANES;
+        sum[v] += NAME(load)(total, channels - v * LANES);
+        NAME(store)(total, sum[v], channels - v * LANES);
+    }
 }
 
 static void NAME(relu_grad)(
     Py_ssize_t pixels, Py_ssize_t channels, const float *g, const float *out,
     float *masked, Py_ssize_t masked_row, float *sums)
 {
-    for (Py_ssize_t c = 0; c < channels; c += MOST_VECTORS * LANES) {
-        Py_ssize_t vectors = (channels - c + LANES - 1) / LANES;
+    /* A few pixels at a time, so that memory is read nearly in its order. */
+    for (Py_ssize_t p = 0; p < pixels; p += FEW_PIXELS) {
+        Py_ssize_t few = pixels - p < FEW_PIXELS ? pixels - p : FEW_PIXELS;
+        for (Py_ssize_t c = 0; c < channels; c += MOST_VECTORS * LANES) {
+            Py_ssize_t vectors = (channels - c + LANES - 1) / LANES;
 #define COLUMNS(vectors)                                                                   \
-    NAME(relu_grad_columns)(vectors, pixels, channels, channels - c, g + c,                \
-        out ? out + c : NULL, masked ? masked + c : NULL, masked_row, masked_row - c, sums + c)
-        switch (vectors) {
-        case 1: COLUMNS(1); break;
-        case 2: COLUMNS(2); break;
-        case 3: COLUMNS(3); break;
-        default: COLUMNS(4);
-        }
+    NAME(relu_grad_columns)(vectors, few, channels, channels - c, g + p * channels + c,    \
+        out ? out + p * channels + c : NULL, masked ? masked + p * masked_row + c : NULL,  \
+        masked_row, masked_row - c, sums + c)
+            switch (vectors) {
+            case 1: COLUMNS(1); break;
+            case 2: COLUMNS(2); break;
+            case 3: COLUMNS(3); break;
+            default: COLUMNS(4);
+            }
 #undef COLUMNS
+        }
     }
 }
 

@@ -142,16 +142,18 @@ def weight_grad(
     cdef int threads = threads_for_products(products(&window, N))
     # A thread sums up dU for some images and some of the channels.
     cdef Py_ssize_t K = even_part(window.C_in, MOST_CHANNELS)
-    cdef Py_ssize_t vectors = ceil_div(window.C_out, lanes)
+    # Never for less than a vector of them alone: other code would compute it, with other bits.
+    cdef Py_ssize_t vectors = max(window.C_out // lanes, 1)
     cdef Py_ssize_t most = min(MOST_CHANNELS // lanes, ceil_div(vectors * blocks, threads))
     cdef Py_ssize_t M = even_part(vectors, most) * lanes
-    cdef Py_ssize_t K_parts = ceil_div(window.C_in, K), M_parts = ceil_div(window.C_out, M)
+    cdef Py_ssize_t K_parts = ceil_div(window.C_in, K), M_parts = ceil_div(vectors * lanes, M)
+    cdef Py_ssize_t widest = padded(M + window.C_out % lanes)
     cdef float[::1] outside = zeros(max(window.C_in, window.C_out))
     cdef Images inputs = images_of(x, INPUTS, window.rows.start, window.columns.start, &outside[0])
     cdef Images outputs = images_of(g, OUTPUTS, 0, 0, &outside[0])
-    cdef Py_ssize_t V_size = PRODUCTS * apart(BLOCK * K), M_size = PRODUCTS * apart(BLOCK * M)
+    cdef Py_ssize_t V_size = PRODUCTS * apart(BLOCK * K), M_size = PRODUCTS * apart(BLOCK * widest)
     cdef float[:, ::1] scratch = new_array(
-        (threads, V_size + M_size + PRODUCTS * apart(K * M)), np.float32
+        (threads, V_size + M_size + PRODUCTS * apart(K * widest)), np.float32
     )
     if window.C_out % lanes:
         scratch[:, V_size:V_size + M_size] = 0  # in dM, the channels beyond the last
@@ -163,7 +165,7 @@ def weight_grad(
         finite[item] = weight_grad_part(
             &grid, grid.total * block // blocks, grid.total * (block + 1) // blocks,
             channels_from(&inputs, c), min(K, window.C_in - c),
-            channels_from(&outputs, o), min(M, window.C_out - o),
+            channels_from(&outputs, o), M if o // M + 1 < M_parts else window.C_out - o,
             &parts[block, 0, 0, c, o], window.C_out, window.C_in * window.C_out,
             &scratch[threadid(), 0], &scratch[threadid(), V_size],
             &scratch[threadid(), V_size + M_size],
