@@ -75,10 +75,11 @@ class Declaration:
         """Give one rule for all inputs, for where they share work; usable as a decorator.
 
         The rule may also name `needs`, a tuple of bools saying which gradients are wanted. It
-        returns one gradient per input, None where it is not wanted.
+        returns one gradient per input, None where it is not wanted. An op may have rules for single
+        inputs beside it: they are used where the joint one would have to keep more than they do.
         """
         self._check_names(rule)
-        self.rules, self.joint = {}, rule
+        self.rules, self.joint = self.rules or {}, rule
         return rule
 
     def _check_names(self, rule: Rule) -> None:
@@ -112,7 +113,7 @@ class Declaration:
                 f"{self.name}: no derivative was given; call {self.name}.vjp(...) with a rule for "
                 f"each of the inputs {self.inputs}, or {self.name}.vjp() if it has none"
             )
-        ruled = range(len(bits)) if self.joint else self.rules or ()
+        ruled = self.rules or (range(len(bits)) if self.joint else ())
         wanted = tuple(i for i, bit in enumerate(bits) if bit and i in ruled)
         plan = Plan(self, wanted, len(bits))
         if self.rules is not None:
@@ -220,7 +221,11 @@ class Plan:
     def __init__(self, op: Declaration, wanted: tuple[int, ...], count: int) -> None:
         self.op: Any = op
         self.wanted, self.count = wanted, count
+        self.joint: Rule | None = None
         named = dict.fromkeys(name for rule in self._rules(wanted) for name in names_of(rule))
+        if op.joint and (not op.rules or named.keys() >= {*names_of(op.joint)} - {"needs"}):
+            self.joint = op.joint
+            named = dict.fromkeys(names_of(op.joint))
         inputs = op.inputs * count if op.variadic else op.inputs
         self.unlinked = [i for i in range(count) if i not in wanted and inputs[i] not in named]
         self.kept = [name for name in named if name not in ("g", "needs")]
@@ -233,16 +238,21 @@ class Plan:
         self.keep = _tuple_of("arrays, out, residuals, config", values, **names)
         owners = [owner for _, owner in sources] + ["None"] * len(self.noted)
         self.owners = _tuple_of("parents, node", owners)
+        self.pulls: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {}
         self.pull = self.pull_for(wanted)
 
     def _rules(self, wanted: Sequence[int]) -> list[Rule]:
-        if self.op.joint:
-            return [self.op.joint] if wanted else []
-        rules = self.op.rules or {}
-        return [rules[i] for i in wanted]
+        if self.joint:
+            return [self.joint] if wanted else []
+        return [self.op.rules[i] for i in wanted] if self.op.rules else []
 
     def pull_for(self, wanted: tuple[int, ...]) -> Callable[[Any, Any, Any], Any]:
-        """`pull` for some of the wanted inputs."""
+        """`pull` for some of the wanted inputs; compiled once."""
+        if wanted not in self.pulls:
+            self.pulls[wanted] = self._compile_pull(wanted)
+        return self.pulls[wanted]
+
+    def _compile_pull(self, wanted: tuple[int, ...]) -> Callable[[Any, Any, Any], Any]:
         sources = {name: f"kept[{i}]" for i, name in enumerate(self.kept)}
         sources |= {"g": "g", "needs": repr(tuple(i in wanted for i in range(self.count)))}
         rules = {f"rule{i}": rule for i, rule in enumerate(self._rules(wanted))}
@@ -250,7 +260,7 @@ class Plan:
             f"{name}({', '.join(sources[parameter] for parameter in names_of(rule))})"
             for name, rule in rules.items()
         ]
-        if self.op.joint and wanted:  # one call gives all, with a place for every input
+        if self.joint and wanted:  # one call gives all, with a place for every input
             first = f"(all := {gradients[0]})"
             gradients = [f"{'all' if i > wanted[0] else first}[{i}]" for i in wanted]
         pairs = [f"(parents[{i}], {g})" for i, g in zip(wanted, gradients, strict=True)]

@@ -224,7 +224,7 @@ def pointwise_grads(
     C_in, C_out = w.shape[2:]
     dx = new_array(x.shape, g.dtype) if needs[0] else None
     dw = new_array((part_count(g), C_in, C_out), g.dtype)
-    db = new_array((part_count(g), C_out), g.dtype)
+    db = new_array((part_count(g), C_out), g.dtype) if needs[2] else None
     dw[:] = 0
     pointwise.grads(
         g.reshape(-1, C_out),
@@ -235,7 +235,7 @@ def pointwise_grads(
         dw,
         db,
     )
-    return dx, total(dw).reshape(w.shape), total(db) if needs[2] else None
+    return dx, total(dw).reshape(w.shape), None if db is None else total(db)
 
 
 def relu_grad_and_sums(g: Array, out: Array) -> tuple[Array, Array]:

@@ -49,7 +49,7 @@ def grads(
         turned: (1, 1, C_out, C_in), the transposed weights.
         dx: (P, C_in), or None if it is not wanted.
         dw: (parts, C_in, C_out), zeros.
-        db: (parts, C_out).
+        db: (parts, C_out), or None if it is not wanted.
     """
     cdef Tiles tiles
     cdef int lanes = kernels().lanes
@@ -76,11 +76,13 @@ def grads(
     cdef Py_ssize_t scratch_size = tiles.pixels * tiles.masked_row
     cdef float[:, ::1] scratch = new_array((threads, scratch_size), np.float32)
     for part in prange(parts, nogil=True, num_threads=threads):
-        memset(&db[part, 0], 0, tiles.C_out * sizeof(float))
+        if db is not None:
+            memset(&db[part, 0], 0, tiles.C_out * sizeof(float))
         for tile in range(count * part // parts, count * (part + 1) // parts):
             grads_tile(
                 &tiles, tile * tiles.pixels, &g[0, 0], output, &x[0, 0],
-                NULL if dx is None else &dx[0, 0], &dw[part, 0, 0], &db[part, 0], back, forth,
+                NULL if dx is None else &dx[0, 0], &dw[part, 0, 0],
+                NULL if db is None else &db[part, 0], back, forth,
                 NULL if as_it_is else &scratch[threadid(), 0],
             )
 
@@ -94,7 +96,8 @@ cdef void grads_tile(
     x += first * tiles.C_in
     if out != NULL:
         out += first * tiles.C_out
-    kernels().relu_grad(pixels, tiles.C_out, g, out, masked, tiles.masked_row, db)
+    if masked != NULL or db != NULL:
+        kernels().relu_grad(pixels, tiles.C_out, g, out, masked, tiles.masked_row, db)
     if masked == NULL:
         masked = <float*> g  # which is not written any more
     forth.K = pixels

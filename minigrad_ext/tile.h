@@ -118,8 +118,8 @@ FOR_EACH_SIZE(TILE)
 #undef TILE
 
 /* masked = g where out > 0, else 0 (a NaN in out lets it pass); sums += their sums over pixels.
- * There is no mask where out is NULL, and no copy where masked is. Rows of masked are masked_row
- * floats apart; those with room for it are zero from the last channel to the next whole vector. */
+ * There is no mask where out is NULL, and no copy or sums where those are. Rows of masked are
+ * masked_row floats apart; those with room for it are zero from the last channel to the next whole vector. */
 INLINE void NAME(relu_grad_columns)(
     int vectors, Py_ssize_t pixels, Py_ssize_t row, Py_ssize_t channels, const float *g,
     const float *out, float *masked, Py_ssize_t masked_row, Py_ssize_t room, float *sums)
@@ -137,7 +137,7 @@ INLINE void NAME(relu_grad_columns)(
                 NAME(store)(masked + p * masked_row + c, grad, room - c);
             sum[v] += grad;
         }
-    UNROLL for (int v = 0; v < vectors; v++) {
+    for (int v = 0; sums && v < vectors; v++) {
         float *total = sums + v * LANES;
         sum[v] += NAME(load)(total, channels - v * LANES);
         NAME(store)(total, sum[v], channels - v * LANES);
@@ -156,7 +156,7 @@ static void NAME(relu_grad)(
 #define COLUMNS(vectors)                                                                   \
     NAME(relu_grad_columns)(vectors, few, channels, channels - c, g + p * channels + c,    \
         out ? out + p * channels + c : NULL, masked ? masked + p * masked_row + c : NULL,  \
-        masked_row, masked_row - c, sums + c)
+        masked_row, masked_row - c, sums ? sums + c : NULL)
             switch (vectors) {
             case 1: COLUMNS(1); break;
             case 2: COLUMNS(2); break;

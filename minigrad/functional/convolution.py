@@ -33,6 +33,17 @@ _conv2d.vjp(
 )
 
 
+@_conv2d.vjp_joint
+def _conv2d_vjp(needs, g, x, w, geometry):
+    if not isinstance(g, Tensor):  # the same as below, in one pass over memory
+        return ext.conv2d_grads(g, x, w, None, needs=needs, **geometry)
+    return (
+        _input_grad(g, w, input_shape=x.shape, geometry=geometry) if needs[0] else None,
+        _weight_grad(g, x, weight_shape=w.shape, geometry=geometry) if needs[1] else None,
+        sum(g, axis=(0, 1, 2)) if needs[2] else None,
+    )
+
+
 @op
 def _conv2d_relu(x, w, b, *, geometry):
     # y = max(conv2d(x, w, b), 0), while it is still in cache

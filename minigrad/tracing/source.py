@@ -173,16 +173,17 @@ def rules(node: Node) -> list[dict[str, Any]]:
     found = []
     for i in wanted:
         name = f"{op.inputs[0]}[{i}]" if op.variadic else op.inputs[i]
-        rule = op.joint or (op.rules or {})[i]
+        joint = None if op.rules else op.joint
+        rule = joint or (op.rules or {})[i]
         source, tree = definition(rule)
         text = _returned(source, tree, i, len(node.parents)) if tree else None
         if text is None:
             text = f"{getattr(rule, '__name__', 'a rule')}(...), whose source is not at hand"
-        before = _prepared(source, tree) if op.joint else ""
+        before = _prepared(source, tree) if joint else ""
         entry = {"input": name, "text": f"{before}{name} ← {text}", "source": None}
         if tree:
             entry["source"] = f"{shown(rule.__code__.co_filename)}:{tree.lineno}"
-        if tree and op.joint:
+        if tree and joint:
             entry["joint"] = "\n".join(source.lines[tree.lineno - 1 : tree.end_lineno])
         found.append(entry)
     return found

@@ -55,6 +55,34 @@ def test_joint_rule_is_told_what_is_needed() -> None:
     assert x.grad.item() == 3.0 + 4.0
 
 
+def test_joint_rule_serves_where_it_keeps_no_more_than_single_ones() -> None:
+    used = []
+
+    @mg.op
+    def times(x, y):  # type: ignore[no-untyped-def]
+        return x * y
+
+    def rule(of, partial):  # type: ignore[no-untyped-def]
+        used.append(of)
+        return partial
+
+    times.vjp(x=lambda g, y: rule("x", g * y), y=lambda g, x: rule("y", g * x))
+
+    @times.vjp_joint
+    def _(needs, g, x, y):  # type: ignore[no-untyped-def]
+        used.append(needs)
+        return g * y, g * x
+
+    x, y = leaf(2.0), leaf(3.0)
+    times(x, y.data).backward()
+    times(x.data, y).backward()
+    times(x, y).backward()
+    assert mg.grad(times(x, y), y)[0].item() == 2.0
+    assert used == ["x", "y", (True, True), (False, True)]
+    assert x.grad is not None
+    assert x.grad.item() == 6.0
+
+
 def test_optional_and_named_inputs() -> None:
     x, w, b = np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), np.ones(1)
     assert F.conv2d(mg.Tensor(x), w, b).data.max() == 2.0
