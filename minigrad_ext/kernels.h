@@ -5,7 +5,7 @@
 
 #include <Python.h>
 
-enum { MOST_ROWS = 14, MOST_VECTORS = 4, LINE = 16 /* floats of a cache line */, FEW_PIXELS = 8 };
+enum { MOST_ROWS = 14, MOST_VECTORS = 4, LINE = 16 /* floats of a cache line */, FEW_PIXELS = 16 };
 
 /* Arrays that will be wanted soon: for each row of a product, so many floats of each. */
 enum { MOST_SOON = 4 };

@@ -50,15 +50,17 @@ INLINE V NAME(load)(const float *from, Py_ssize_t count)
 
 INLINE void NAME(store)(float *to, V value, Py_ssize_t count)
 {
-    const float *from = (const float *)&value;
-    if (count >= LANES)
+    if (count >= LANES) {
         *(V *)to = value;
-    else
-        UNROLL for (int part = LANES / 2; part; part /= 2)
-            if (count & part) {
-                memcpy(to, from, part * sizeof(float));
-                to += part, from += part;
-            }
+        return;
+    }
+    V rest = value;
+    const float *from = (const float *)&rest;
+    UNROLL for (int part = LANES / 2; part; part /= 2)
+        if (count & part) {
+            memcpy(to, from, part * sizeof(float));
+            to += part, from += part;
+        }
 }
 #endif
 
