@@ -15,8 +15,9 @@ what is there: the pages touched are a sixth to a third more than what is lent a
 train.
 
 How much is kept is bounded twice: what is lent and kept together to a quarter more than what was
-lent at the highest point of late, and what is kept to MINIGRAD_CACHE_MB (1024). 0 switches all of
-this off and leaves the arrays to NumPy, as tools that look for errors in the use of memory want it.
+lent at the highest point of late, or 8 MB more if that is little, and what is kept to
+MINIGRAD_CACHE_MB (1024). 0 switches all of this off and leaves the arrays to NumPy, as tools that
+look for errors in the use of memory want it.
 
 All of it happens under the GIL, and a forked child has a copy of it.
 """
@@ -40,6 +41,7 @@ cdef enum:
     REGION = 64 * 1024 * 1024     # bytes
     CUT = 16 * 1024               # bytes that are worth cutting off
     SPARE = 4                     # one part in so many may be kept beyond the highest point,
+    LITTLE = 8 * 1024 * 1024      # or so many bytes,
     PERIOD = 4096                 # which is that of at least so many arrays
     NUMPY_DOMAIN = 389047         # in which tracemalloc looks for arrays
 
@@ -246,7 +248,7 @@ cdef void trim() noexcept:
     """Keep to both bounds, the youngest regions first."""
     global busy
     cdef Py_ssize_t most = max(highest, highest_before)
-    cdef Py_ssize_t bound = min(most + most // SPARE, lent_bytes + limit), i
+    cdef Py_ssize_t bound = min(most + max(most // SPARE, LITTLE), lent_bytes + limit), i
     busy += 1
     for i in range(len(regions) - 1, -1, -1):
         if touched_bytes <= bound:

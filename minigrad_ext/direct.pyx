@@ -62,7 +62,7 @@ def correlate(
     if same_pixels(&window.rows) and same_pixels(&window.columns) and y.is_c_contig():
         one_long_row(&window, N)
         N = 1
-    cdef Walk walk = make_walk(&window)
+    cdef Walk walk = make_walk(&window, pieces(N, threads))
     cdef Py_ssize_t[::1] taps = tap_offsets(&window, &walk)
     # One array for all of it: making one takes as long as 10,000 multiplications.
     cdef Py_ssize_t tiles = N * walk.count, tile
@@ -107,7 +107,7 @@ def weight_grad(
     if same_pixels(&window.rows) and same_pixels(&window.columns):
         one_long_row(&window, N)
         N = 1
-    cdef Walk walk = make_walk(&window)
+    cdef Walk walk = make_walk(&window, 1)
     cdef Py_ssize_t[::1] taps = tap_offsets(&window, &walk)
     cdef Py_ssize_t[::1] rows = np.arange(walk.rows) * (window.rows.stride * walk.pitch)
     cdef Py_ssize_t width = groups * walk.panels  # of a row of g, with all its panels full
@@ -151,8 +151,16 @@ cdef Py_ssize_t seen_by(const Axis* axis, Py_ssize_t outputs) noexcept nogil:
     return (outputs - 1) * axis.stride + (axis.taps - 1) * axis.step + 1
 
 
-cdef Walk make_walk(const Window* window) noexcept nogil:
-    """Choose tiles that have about BYTES bytes: some rows of an image, or a piece of one."""
+cdef Py_ssize_t pieces(Py_ssize_t images, Py_ssize_t threads) noexcept nogil:
+    """Into how many pieces to cut an image, so that of few images each thread has as much."""
+    cdef Py_ssize_t count = 1
+    while images < 4 * threads and images * count % threads:
+        count += 1
+    return count
+
+
+cdef Walk make_walk(const Window* window, Py_ssize_t least) noexcept nogil:
+    """Choose tiles of about BYTES bytes: some rows of an image, or of one row; at least so many."""
     cdef const Axis* rows = &window.rows
     cdef const Axis* columns = &window.columns
     cdef int lanes = kernels().lanes
@@ -161,6 +169,7 @@ cdef Walk make_walk(const Window* window) noexcept nogil:
     cdef Py_ssize_t numbers = walk.pixel * rows.stride * columns.stride
     numbers += window.groups * window.C_out
     cdef Py_ssize_t outputs = BYTES // (numbers * sizeof(float))
+    outputs = min(outputs, ceil_div(rows.outputs * columns.outputs, least))
     cdef Py_ssize_t most = kernels().rows[panel_vectors(window.C_out) - 1]
     if columns.outputs <= outputs:
         walk.columns = columns.outputs

@@ -73,7 +73,7 @@ def grads(
     if out is not None:
         output = &out[0, 0]
     cdef bint as_it_is = out is None and tiles.masked_row == tiles.C_out
-    cdef Py_ssize_t scratch_size = tiles.pixels * tiles.masked_row
+    cdef Py_ssize_t scratch_size = 0 if as_it_is else tiles.pixels * tiles.masked_row
     cdef float[:, ::1] scratch = new_array((threads, scratch_size), np.float32)
     for part in prange(parts, nogil=True, num_threads=threads):
         if db is not None:

@@ -121,7 +121,8 @@ FOR_EACH_SIZE(TILE)
 
 /* masked = g where out > 0, else 0 (a NaN in out lets it pass); sums += their sums over pixels.
  * There is no mask where out is NULL, and no copy or sums where those are. Rows of masked are
- * masked_row floats apart; those with room for it are zero from the last channel to the next whole vector. */
+ * masked_row floats apart; those with room for it are zero from the last channel to the next
+ * whole vector. */
 INLINE void NAME(relu_grad_columns)(
     int vectors, Py_ssize_t pixels, Py_ssize_t row, Py_ssize_t channels, const float *g,
     const float *out, float *masked, Py_ssize_t masked_row, Py_ssize_t room, float *sums)

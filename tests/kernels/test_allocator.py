@@ -198,6 +198,17 @@ def test_no_more_is_held_than_was_lent_at_once_and_a_quarter():
     succeed(program)
 
 
+def test_a_little_more_is_always_kept():
+    """Else a network on few images would touch fresh pages again and again."""
+    succeed("""
+    a, b = arrays(2)
+    del a
+    c, = arrays(1, 1.5)  # which does not fit where a lay
+    del c
+    assert held() == (MB, 2.5 * MB), held()
+    """)
+
+
 def test_a_high_point_long_ago_counts_no_more():
     program = """
         a = arrays(150)
