@@ -25,6 +25,7 @@ from .choice import Choice
 from .geometry import Padding, Pair, Shape, conv_output_size
 
 Array: TypeAlias = NDArray[Any]
+Index: TypeAlias = tuple[slice, ...]
 Needs: TypeAlias = tuple[bool, bool, bool]
 
 # Weight gradients are summed in so many parts at most: one, and one more for each so many pixels.
@@ -76,18 +77,15 @@ class Convolution:
         # (kh, kw, c, group, o) -> (kh, kw, o, group, c): as weights of a convolution of g
         turned = w.reshape(kh, kw, C_in, groups, C_out // groups).swapaxes(2, 4)
         dx = new_array(input_shape, g.dtype)
-        axes = zip(input_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
-        rows, columns = (list(residues(*axis)) for axis in axes)
-        if len(rows) * len(columns) < stride[0] * stride[1]:
+        pieces = input_grad_plan(
+            self.choose, g.dtype, input_shape, w.shape, stride, padding, dilation, groups
+        )
+        if len(pieces) < stride[0] * stride[1]:
             dx.fill(0)  # some pixels were never seen
-        for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
-            weights = turned[u, v]
-            weights = weights.reshape(*weights.shape[:3], groups * C_in)
-            start, step = zip(across_rows, across_columns, strict=True)
-            window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
-            part = dx[:, i, j]
-            if part.size and g.size and weights.size:
-                loops = self.choose(g.dtype, part.shape, weights.shape, window)
+        for pixels, taps, shape, window, loops in pieces:
+            part = dx[pixels]
+            if part.size and g.size and w.size:
+                weights = turned[taps].reshape(shape)
                 loops.correlate(g, weights, None, part, relu=False, **window)
             else:
                 part[...] = 0
@@ -172,6 +170,36 @@ def plan(
     start = tuple([-before for before, _ in padding])
     window = {"stride": stride, "start": start, "step": dilation, "groups": groups}
     return y, window, choose(dtype, y, w, window)
+
+
+@lru_cache(maxsize=1024)
+def input_grad_plan(
+    choose: Choice,
+    dtype: np.dtype[Any],
+    x: Shape,
+    w: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> list[tuple[Index, Index, Shape, dict[str, Any], ModuleType]]:
+    """The convolutions that make up an input gradient, one for each residue of rows and columns.
+
+    Each is the pixels that it computes, the taps that it takes and their shape as weights of a
+    convolution of g, the window as the loops take it, and which loops.
+    """
+    axes = zip(x[1:3], w[:2], stride, padding, dilation, strict=True)
+    rows, columns = (list(residues(*axis)) for axis in axes)
+    pieces = []
+    for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
+        start, step = zip(across_rows, across_columns, strict=True)
+        window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
+        H, W = (len(range(n)[part]) for n, part in zip(x[1:3], (i, j), strict=True))
+        kh, kw = (len(range(n)[part]) for n, part in zip(w[:2], (u, v), strict=True))
+        shape = kh, kw, w[3] // groups, x[3]
+        loops = choose(dtype, (x[0], H, W, x[3]), shape, window)
+        pieces.append(((slice(None), i, j), (u, v), shape, window, loops))
+    return pieces
 
 
 def residues(
