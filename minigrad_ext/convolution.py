@@ -25,6 +25,8 @@ from .choice import Choice
 from .geometry import Padding, Pair, Shape, conv_output_size
 
 Array: TypeAlias = NDArray[Any]
+# Which pixels, which taps, the shape of the weights, the window as loops take it, and which loops.
+Piece: TypeAlias = tuple[tuple[slice, ...], tuple[slice, ...], Shape, dict[str, Any], ModuleType]
 Needs: TypeAlias = tuple[bool, bool, bool]
 
 # Weight gradients are summed in so many parts at most: one, and one more for each so many pixels.
@@ -75,19 +77,15 @@ class Convolution:
         kh, kw, C_in, C_out = w.shape
         # (kh, kw, c, group, o) -> (kh, kw, o, group, c): as weights of a convolution of g
         turned = w.reshape(kh, kw, C_in, groups, C_out // groups).swapaxes(2, 4)
-        dx = new_array(input_shape, g.dtype)
-        axes = zip(input_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
-        rows, columns = (list(residues(*axis)) for axis in axes)
-        if len(rows) * len(columns) < stride[0] * stride[1]:
-            dx.fill(0)  # some pixels were never seen
-        for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
-            weights = turned[u, v]
-            weights = weights.reshape(*weights.shape[:3], groups * C_in)
-            start, step = zip(across_rows, across_columns, strict=True)
-            window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
-            part = dx[:, i, j]
-            if part.size and g.size and weights.size:
-                loops = self.choose(g.dtype, part.shape, weights.shape, window)
+        pieces = input_grad_plan(
+            self.choose, g.dtype, input_shape, w.shape, stride, padding, dilation, groups
+        )
+        every_pixel_is_seen = len(pieces) == stride[0] * stride[1]
+        dx = (new_array if every_pixel_is_seen else elementwise.zeros)(input_shape, g.dtype)
+        for pixels, taps, shape, window, loops in pieces:
+            part = dx[pixels]
+            if part.size and g.size and w.size:
+                weights = turned[taps].reshape(shape)
                 loops.correlate(g, weights, None, part, relu=False, **window)
             else:
                 part[...] = 0
@@ -104,14 +102,13 @@ class Convolution:
         dilation: Pair,
         groups: int,
     ) -> Array:
-        parts = new_array((part_count(g), *weight_shape), g.dtype)
-        parts[:] = 0
+        parts = elementwise.zeros((part_count(g), *weight_shape), g.dtype)
         if g.size and x.size and parts.size:
             _, window, loops = plan(
                 self.choose, x.dtype, x.shape, weight_shape, stride, padding, dilation, groups
             )
             loops.weight_grad(g, x, parts, **window)
-        return total(parts)
+        return elementwise.total(parts)
 
     def conv2d_grads(  # noqa: D102
         self,
@@ -174,6 +171,35 @@ def plan(
     return y, window, choose(dtype, y, w, window)
 
 
+@lru_cache(maxsize=1024)
+def input_grad_plan(
+    choose: Choice,
+    dtype: np.dtype[Any],
+    x: Shape,
+    w: Shape,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> list[Piece]:
+    """The convolutions of g that an input gradient is made of, remembered as `plan` is.
+
+    There is one for each pair of residues, of the row and of the column.
+    """
+    axes = zip(x[1:3], w[:2], stride, padding, dilation, strict=True)
+    rows, columns = (list(residues(*axis)) for axis in axes)
+    pieces: list[Piece] = []
+    for (i, u, *across_rows), (j, v, *across_columns) in product(rows, columns):
+        start, step = zip(across_rows, across_columns, strict=True)
+        window = {"stride": (1, 1), "start": start, "step": step, "groups": groups}
+        H, W = (len(range(n)[part]) for n, part in zip(x[1:3], (i, j), strict=True))
+        kh, kw = (len(range(n)[part]) for n, part in zip(w[:2], (u, v), strict=True))
+        shape = kh, kw, w[3] // groups, x[3]
+        loops = choose(dtype, (x[0], H, W, x[3]), shape, window)
+        pieces.append(((slice(None), i, j), (u, v), shape, window, loops))
+    return pieces
+
+
 def residues(
     inputs: int, taps: int, stride: int, padding: Pair, dilation: int
 ) -> Iterator[tuple[slice, slice, int, int]]:
@@ -212,20 +238,14 @@ def part_count(g: Array) -> int:
     return min(PARTS, 1 + g.size // max(g.shape[3], 1) // PIXELS)
 
 
-def total(parts: Array) -> Array:
-    """The sum of the parts, in their order."""
-    return np.add.reduce(parts, axis=0, out=new_array(parts.shape[1:], parts.dtype))
-
-
 def pointwise_grads(
     g: Array, x: Array, w: Array, out: Array | None, needs: Needs
 ) -> tuple[Array | None, Array, Array | None]:
     """(dx, dw, db) of a 1x1 convolution, in one pass over all arrays."""
     C_in, C_out = w.shape[2:]
     dx = new_array(x.shape, g.dtype) if needs[0] else None
-    dw = new_array((part_count(g), C_in, C_out), g.dtype)
+    dw = elementwise.zeros((part_count(g), C_in, C_out), g.dtype)
     db = new_array((part_count(g), C_out), g.dtype) if needs[2] else None
-    dw[:] = 0
     pointwise.grads(
         g.reshape(-1, C_out),
         None if out is None else out.reshape(-1, C_out),
@@ -235,6 +255,7 @@ def pointwise_grads(
         dw,
         db,
     )
+    total = elementwise.total
     return dx, total(dw).reshape(w.shape), None if db is None else total(db)
 
 
@@ -243,7 +264,7 @@ def relu_grad_and_sums(g: Array, out: Array) -> tuple[Array, Array]:
     masked, sums = new_array(g.shape, g.dtype), new_array((part_count(g), g.shape[3]), g.dtype)
     pixels = (-1, g.shape[3])
     pointwise.relu_grad(g.reshape(pixels), out.reshape(pixels), masked.reshape(pixels), sums)
-    return masked, total(sums)
+    return masked, elementwise.total(sums)
 
 
 def channel_sums(g: Array) -> Array:
@@ -253,4 +274,4 @@ def channel_sums(g: Array) -> Array:
         return np.add.reduce(rows, axis=0)
     sums = new_array((min(PARTS, 1 + len(rows) // PIXELS), g.shape[-1]), g.dtype)
     pointwise.relu_grad(rows, None, None, sums)
-    return total(sums)
+    return elementwise.total(sums)

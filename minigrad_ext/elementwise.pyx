@@ -1,21 +1,32 @@
-"""Sums, relu of them, its gradient, erf, on arrays of any shape; computed as in reference/."""
+"""Sums, relu of them, its gradient, erf, on arrays of any shape; computed as in reference/.
+
+And what gradients that are summed in parts begin and end with: zeros, and the sum of the parts.
+"""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from . cimport special
 from .parallel cimport threads_for
 from .simd cimport avx2_void
+from .window cimport ceil_div
 
 from .allocator import new_array
 
 cdef enum:
     BLOCK = 8192  # numbers that a thread takes at a time
+    SUMS = 2048   # those that stay in a core's cache while parts are added to them
     ERF = 16  # how many times as long as a relu an erf takes, about
 
 # What is done to so many numbers of x and y; where there is no y, it is x.
 ctypedef void (*Loop)(const void* x, const void* y, void* out, Py_ssize_t size) noexcept nogil
+
+# How SUMS of `size` numbers, from `start` on, become the sum of those in so many parts.
+ctypedef void (*Sum)(
+    const void* parts, void* out, Py_ssize_t count, Py_ssize_t size, Py_ssize_t start
+) noexcept nogil
 
 
 def add(x, y):
@@ -78,6 +89,56 @@ cdef avx2_void _erf(
     cdef Py_ssize_t i
     for i in range(size):
         y[i] = special.erf(x[i])
+
+
+def zeros(tuple shape, dtype):
+    out = new_array(shape, dtype)
+    cdef Py_ssize_t size = out.nbytes, block = BLOCK * sizeof(float), start
+    if size == 0:
+        return out
+    cdef char* to = address(out)
+    cdef int threads = threads_for(size // sizeof(float))
+    with nogil:
+        if threads == 1:
+            memset(to, 0, size)
+        else:
+            for start in prange(0, size, block, num_threads=threads):
+                memset(to + start, 0, min(block, size - start))
+    return out
+
+
+def total(parts):
+    """Return parts[0] + parts[1] + ..., summed in this order."""
+    out = new_array(parts.shape[1:], parts.dtype)
+    cdef Py_ssize_t count = len(parts), size = out.size, blocks = ceil_div(size, SUMS), block
+    if size == 0:
+        return out
+    cdef const char* from_ = address(parts)
+    cdef char* to = address(out)
+    cdef Sum sum_block = <Sum> _total[double]
+    if out.itemsize == sizeof(float):
+        sum_block = <Sum> _total[float]
+    cdef int threads = threads_for(count * size)
+    with nogil:
+        if threads == 1:
+            for block in range(blocks):
+                sum_block(from_, to, count, size, block * SUMS)
+        else:
+            for block in prange(blocks, num_threads=threads):
+                sum_block(from_, to, count, size, block * SUMS)
+    return out
+
+
+cdef void _total(
+    const floating* parts, floating* out, Py_ssize_t count, Py_ssize_t size, Py_ssize_t start
+) noexcept nogil:
+    cdef Py_ssize_t end = min(start + SUMS, size), _, i
+    for i in range(start, end):
+        out[i] = parts[i]
+    for _ in range(1, count):
+        parts += size
+        for i in range(start, end):
+            out[i] += parts[i]
 
 
 # ---------------------------------------------------------------------------------------- the loops

@@ -46,6 +46,7 @@ class Optimizer:
         self.param_groups = []
         self.state = []
         self._memory = np.empty(0, np.uint8)
+        self._scratch: dict[Any, tuple[np.ndarray, np.ndarray]] = {}  # views of it
         if isinstance(params, (Tensor, Module, Mapping)) or not isinstance(params, Iterable):
             raise TypeError(
                 f"{self._name}: params expects an iterable of parameters, got a "
@@ -130,10 +131,14 @@ class Optimizer:
 
     def scratch(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Two arrays like w to compute in. They are the same memory at every call."""
-        if self._memory.nbytes < 2 * w.nbytes:
-            self._memory = np.empty(2 * w.nbytes, np.uint8)
-        pair = self._memory[: 2 * w.nbytes].view(w.dtype).reshape(2, *w.shape)
-        return pair[0, ...], pair[1, ...]
+        kind = w.dtype, w.shape
+        if kind not in self._scratch:
+            if self._memory.nbytes < 2 * w.nbytes:
+                self._memory = np.empty(2 * w.nbytes, np.uint8)
+                self._scratch.clear()
+            pair = self._memory[: 2 * w.nbytes].view(w.dtype).reshape(2, *w.shape)
+            self._scratch[kind] = pair[0, ...], pair[1, ...]
+        return self._scratch[kind]
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the state and the settings, as plain dicts, lists, numbers and arrays.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad_ext
+from minigrad_ext import elementwise
 
 SHAPES = [(), (0,), (1,), (7,), (3, 0, 2), (2, 3, 5), (70000,)]
 SPECIAL = [-np.inf, -1e30, -1.0, -1e-45, -0.0, 0.0, 1e-45, 1.0, 1e30, np.inf, np.nan]
@@ -66,3 +67,20 @@ def test_scalars_and_single_numbers_become_arrays():
     y = minigrad_ext.relu(np.float32(-2))
     assert isinstance(y, np.ndarray)
     assert (y.shape, y.dtype, float(y)) == ((), np.float32, 0.0)
+
+
+# One block, several, the last not full; more and fewer numbers than are worth a second thread.
+@pytest.mark.parametrize("shape", [(1, 3), (5, 0), (16, 3, 683), (3, 40000)], ids=str)
+def test_parts_are_summed_in_their_order(shape, dtype):
+    parts = numbers(shape, dtype)
+    expected = parts[0]
+    for part in parts[1:]:
+        expected = expected + part
+    np.testing.assert_array_equal(elementwise.total(parts), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 2), (7,), (3, 40001)], ids=str)
+def test_zeros_are_zeros_in_memory_that_was_in_use(shape, dtype):
+    minigrad_ext.new_array(shape, dtype).fill(1)
+    zeros = elementwise.zeros(shape, np.dtype(dtype))
+    assert (zeros.shape, zeros.dtype, zeros.any()) == (shape, dtype, False)
