@@ -5,7 +5,7 @@ from .window cimport Tile, Window
 
 cdef void correlate(
     const Window* window, const Tile* tile, const floating* x, const floating* w,
-    floating* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
+    const floating* b, bint relu, floating* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
 ) noexcept nogil
 
 cdef void weight_grad(

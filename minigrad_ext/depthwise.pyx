@@ -4,33 +4,36 @@ With one channel in and one out to a group there are no matrices to multiply, an
 a pixel of an NHWC image is a vector of channels as it lies. (With a depth multiplier there are, if
 narrow ones, and they are faster than loops: direct.pyx and im2col.pyx do it.)
 
-Where the channels are whole vectors of float32, the sums of some outputs, or taps, stay in
-registers (depthwise.h). Else each row of outputs is written once for each tap.
+Where there is a vector of channels in float32, the sums of some outputs, or taps, stay in registers
+(depthwise.h). Else each row of outputs is written once for each tap.
 """
 
 from cython cimport floating
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from .isa cimport Depthwise, kernels
+from .isa cimport MOST_TAPS, Depthwise, DepthwiseRow, Run, kernels
 from .simd cimport avx2_void
 from .window cimport Axis, Tile, Window
 
 
 cdef void correlate(
     const Window* window, const Tile* tile, const floating* x, const floating* w,
-    floating* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
+    const floating* b, bint relu, floating* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
 ) noexcept nogil:
-    """y[i,j,c] = sum over taps u,v of  x[i's u, j's v, c] w[u,v,c],  for the pixels of a tile.
+    """y[i,j,c] = b[c] + sum over taps u,v of  x[i's u, j's v, c] w[u,v,c],  max with 0 if relu.
 
-    x points to the image, y to the tile.
+    For the pixels of a tile. x points to the image, y to the tile. No b is NULL.
     """
-    cdef Py_ssize_t C = window.groups, k, j, h, u
+    cdef Py_ssize_t C = window.groups, k, h, u
+    cdef Depthwise row
     if floating is float and fits_registers(window):
-        correlate_in_registers(window, tile, x, w, y, y_row, y_pixel)
+        row.bias, row.relu, row.y, row.y_row, row.y_pixel = b, relu, y, y_row, y_pixel
+        in_registers(
+            window, tile, x, w, &row, kernels().depthwise[stride_of_run(&window.columns) - 1]
+        )
         return
     for k in range(tile.rows):
-        for j in range(tile.columns):
-            memset(y + k * y_row + j * y_pixel, 0, C * sizeof(floating))
+        begin_row(tile.columns, C, b, y + k * y_row, y_pixel)
         for u in range(window.rows.taps):
             h = input_of(&window.rows, tile.i + k, u)
             if 0 <= h < window.rows.inputs:
@@ -38,6 +41,30 @@ cdef void correlate(
                     window, tile, x + h * window.columns.inputs * C,
                     w + u * window.columns.taps * C, y + k * y_row, y_pixel,
                 )
+        if relu:
+            relu_row(tile.columns, C, y + k * y_row, y_pixel)
+
+
+cdef void begin_row(
+    Py_ssize_t columns, Py_ssize_t C, const floating* b, floating* y, Py_ssize_t y_pixel
+) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(columns):
+        if b == NULL:
+            memset(y + j * y_pixel, 0, C * sizeof(floating))
+        else:
+            memcpy(y + j * y_pixel, b, C * sizeof(floating))
+
+
+cdef avx2_void relu_row(
+    Py_ssize_t columns, Py_ssize_t C, floating* y, Py_ssize_t y_pixel
+) noexcept nogil:
+    cdef Py_ssize_t j, c
+    cdef floating* out
+    for j in range(columns):
+        out = y + j * y_pixel
+        for c in range(C):
+            out[c] = 0 if out[c] < 0 else out[c]
 
 
 cdef avx2_void correlate_row(
@@ -66,8 +93,13 @@ cdef void weight_grad(
     x points to the image, g to the tile. sums has room for C numbers.
     """
     cdef Py_ssize_t C = window.groups, k, h, u
+    cdef Depthwise row
     if floating is float and fits_registers(window):
-        weight_grad_in_registers(window, tile, x, g, dw)
+        row.y, row.y_row, row.y_pixel = <float*> g, window.columns.outputs * C, C
+        in_registers(
+            window, tile, x, dw, &row,
+            kernels().depthwise_weight_grad[stride_of_run(&window.columns) - 1],
+        )
         return
     for k in range(tile.rows):
         for u in range(window.rows.taps):
@@ -123,13 +155,47 @@ cdef inline Py_ssize_t end_inside(const Axis* axis, Py_ssize_t tap, Py_ssize_t e
 # ------------------------------------------------------------------------------------ in registers
 
 cdef enum:
-    TAPS = 64  # larger windows take the loops above
+    RUNS = 64  # windows with more of them take the loops above
 
 
 cdef inline bint fits_registers(const Window* window) noexcept nogil:
-    """Whether the channels are whole vectors; with a rest, the loops above are faster."""
     cdef int lanes = kernels().lanes
-    return lanes and window.groups % lanes == 0 and window.rows.taps * window.columns.taps <= TAPS
+    return (
+        lanes and window.groups >= lanes
+        and window.rows.taps * (window.columns.taps // taps_of_run(&window.columns)) <= RUNS
+    )
+
+
+cdef inline Py_ssize_t taps_of_run(const Axis* axis) noexcept nogil:
+    """How many taps make a run (depthwise.h), so that whole runs make a row of the kernel."""
+    cdef Py_ssize_t taps
+    if axis.stride <= 2 and axis.step == 1:
+        for taps in range(MOST_TAPS, 1, -1):
+            if axis.taps % taps == 0:
+                return taps
+    return 1
+
+
+cdef inline Py_ssize_t stride_of_run(const Axis* axis) noexcept nogil:
+    """The stride that a kernel has to know; for runs of one tap it is told."""
+    return axis.stride if taps_of_run(axis) > 1 else 1
+
+
+cdef void in_registers(
+    const Window* window, const Tile* tile, const float* x, const float* w, Depthwise* row,
+    const DepthwiseRow* by_taps,
+) noexcept nogil:
+    """Give a kernel each row of the tile; row says which bias, ReLU and outputs."""
+    cdef const Axis* axis = &window.columns
+    cdef Py_ssize_t taps = taps_of_run(axis), end = tile.j + tile.columns, k
+    cdef Run[RUNS] runs
+    row.channels, row.width, row.stride, row.run = window.groups, axis.inputs, axis.stride, runs
+    see_all_taps(axis, tile.j, end, &row.inside, &row.beyond)
+    row.y -= tile.j * row.y_pixel
+    for k in range(tile.rows):
+        row.runs = runs_seen(window, tile.i + k, taps, x, w, runs)
+        by_taps[taps - 1](row, tile.j, end)
+        row.y += row.y_row
 
 
 cdef void see_all_taps(
@@ -144,90 +210,18 @@ cdef void see_all_taps(
     beyond[0] = max(inside[0], beyond[0])
 
 
-cdef void correlate_in_registers(
-    const Window* window, const Tile* tile, const float* x, const float* w,
-    float* y, Py_ssize_t y_row, Py_ssize_t y_pixel,
+cdef Py_ssize_t runs_seen(
+    const Window* window, Py_ssize_t i, Py_ssize_t taps, const float* x, const float* w, Run* runs
 ) noexcept nogil:
-    """What `correlate` does. Outputs that see beyond the image are computed one by one."""
+    """Describe the runs that outputs of row i see; how many they are."""
     cdef const Axis* axis = &window.columns
-    cdef Py_ssize_t k, j, end = tile.j + tile.columns
-    cdef Py_ssize_t inside, beyond, count
-    see_all_taps(axis, tile.j, end, &inside, &beyond)
-    for k in range(tile.rows):
-        j = tile.j
-        while j < end:
-            count = beyond - j if inside <= j < beyond else 1
-            correlate_outputs(window, tile.i + k, j, count, x, w, y, y_pixel)
-            y += count * y_pixel
-            j += count
-        y += y_row - tile.columns * y_pixel
-
-
-cdef void correlate_outputs(
-    const Window* window, Py_ssize_t i, Py_ssize_t j, Py_ssize_t count,
-    const float* x, const float* w, float* y, Py_ssize_t y_pixel,
-) noexcept nogil:
-    """Outputs j and following of row i, which see the same taps."""
-    cdef Py_ssize_t C = window.groups, u, v, h, across
-    cdef Py_ssize_t[TAPS] pixel
-    cdef Py_ssize_t[TAPS] weight
-    cdef Depthwise outputs
-    outputs.taps, outputs.channels = 0, C
-    outputs.x_step, outputs.y_step = window.columns.stride * C, y_pixel
-    outputs.pixel, outputs.weight = pixel, weight
-    outputs.x, outputs.w, outputs.y = x, <float*> w, y
+    cdef Py_ssize_t C = window.groups, count = 0, u, v, h
     for u in range(window.rows.taps):
         h = input_of(&window.rows, i, u)
-        if not 0 <= h < window.rows.inputs:
-            continue
-        for v in range(window.columns.taps):
-            across = input_of(&window.columns, j, v)
-            if 0 <= across < window.columns.inputs:
-                pixel[outputs.taps] = (h * window.columns.inputs + across) * C
-                weight[outputs.taps] = (u * window.columns.taps + v) * C
-                outputs.taps += 1
-    kernels().depthwise(&outputs, count)
-
-
-cdef void weight_grad_in_registers(
-    const Window* window, const Tile* tile, const float* x, const float* g, float* dw
-) noexcept nogil:
-    """What `weight_grad` does."""
-    cdef const Axis* axis = &window.columns
-    cdef Py_ssize_t C = window.groups, end = tile.j + tile.columns, k, u, v, h, first, stop
-    cdef Py_ssize_t inside, beyond
-    cdef const float* row
-    see_all_taps(axis, tile.j, end, &inside, &beyond)
-    for k in range(tile.rows):
-        for u in range(window.rows.taps):
-            h = input_of(&window.rows, tile.i + k, u)
-            if 0 <= h < window.rows.inputs:
-                row = x + h * axis.inputs * C
-                add_taps(window, u, 0, axis.taps, tile.j, inside, beyond, row, g, dw)
-                for v in range(axis.taps):
-                    first, stop = first_inside(axis, v, tile.j), end_inside(axis, v, end)
-                    add_taps(window, u, v, 1, tile.j, first, min(stop, inside), row, g, dw)
-                    add_taps(window, u, v, 1, tile.j, max(first, beyond), stop, row, g, dw)
-        g += axis.outputs * C
-
-
-cdef void add_taps(
-    const Window* window, Py_ssize_t u, Py_ssize_t v, Py_ssize_t taps,
-    Py_ssize_t origin, Py_ssize_t first, Py_ssize_t stop,
-    const float* row, const float* g, float* dw,
-) noexcept nogil:
-    """Add to taps v and following of kernel row u what outputs first to stop of a row say."""
-    cdef Py_ssize_t C = window.groups, t
-    cdef Py_ssize_t[TAPS] pixel
-    cdef Py_ssize_t[TAPS] weight
-    cdef Depthwise outputs
-    if first >= stop:
-        return
-    for t in range(taps):
-        pixel[t] = input_of(&window.columns, first, v + t) * C
-        weight[t] = (u * window.columns.taps + v + t) * C
-    outputs.taps, outputs.channels = taps, C
-    outputs.x_step, outputs.y_step = window.columns.stride * C, C
-    outputs.pixel, outputs.weight = pixel, weight
-    outputs.x, outputs.w, outputs.y = row, dw, <float*> g + (first - origin) * C
-    kernels().depthwise_weight_grad(&outputs, stop - first)
+        if 0 <= h < window.rows.inputs:
+            for v in range(axis.taps // taps):
+                runs[count].column = input_of(axis, 0, v * taps)
+                runs[count].x = x + (h * axis.inputs + runs[count].column) * C
+                runs[count].w = <float*> w + (u * axis.taps + v * taps) * C
+                count += 1
+    return count

@@ -170,17 +170,17 @@ cdef void correlate_tile(
     cdef const floating* rows
     y += tile.i * y_row + tile.j * y_pixel
     if tiling.depthwise:
-        depthwise.correlate(window, &tile, x, w, y, y_row, y_pixel)
-    else:
-        for group in range(window.groups):
-            for u in range(window.rows.taps):
-                rows = matrix_rows(window, tiling, &tile, x, group, u, scratch)
-                gemm(
-                    False, False, pixels, N, K,
-                    <floating> 1, rows, C_in if tiling.in_place else K,
-                    w + u * K * C_out + group * N, C_out,
-                    <floating> (u > 0), y + group * N, y_pixel,
-                )
+        depthwise.correlate(window, &tile, x, w, b, relu, y, y_row, y_pixel)
+        return
+    for group in range(window.groups):
+        for u in range(window.rows.taps):
+            rows = matrix_rows(window, tiling, &tile, x, group, u, scratch)
+            gemm(
+                False, False, pixels, N, K,
+                <floating> 1, rows, C_in if tiling.in_place else K,
+                w + u * K * C_out + group * N, C_out,
+                <floating> (u > 0), y + group * N, y_pixel,
+            )
     finish(y, pixels, y_pixel, C_out, b, relu)
 
 

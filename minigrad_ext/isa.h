@@ -12,6 +12,9 @@
     DO(11, vectors) DO(12, vectors) DO(13, vectors) DO(14, vectors)
 #define FOR_EACH_SIZE(DO)                                                           \
     FOR_EACH_ROWS(DO, 1) FOR_EACH_ROWS(DO, 2) FOR_EACH_ROWS(DO, 3) FOR_EACH_ROWS(DO, 4)
+#define FOR_EACH_RUN(DO)                                                            \
+    DO(1, 1) DO(2, 1) DO(3, 1) DO(4, 1) DO(5, 1)                                    \
+    DO(2, 2) DO(3, 2) DO(4, 2) DO(5, 2)
 
 #if defined(__GNUC__) && !defined(MINIGRAD_NO_VECTORS)  /* set to try the other case */
 #define INLINE static inline __attribute__((always_inline))

@@ -2,6 +2,7 @@ cdef extern from "kernels.h":
     enum:
         MOST_ROWS
         MOST_VECTORS
+        MOST_TAPS
 
     ctypedef struct Soon:
         int arrays
@@ -32,14 +33,22 @@ cdef extern from "kernels.h":
         const float* bias, bint relu
     ) noexcept nogil
 
-    # Neighbouring outputs of a depthwise convolution; see depthwise.h.
-    ctypedef struct Depthwise:
-        Py_ssize_t taps, channels, x_step, y_step
-        const Py_ssize_t* pixel
-        const Py_ssize_t* weight
+    # A row of outputs of a depthwise convolution; see depthwise.h.
+    ctypedef struct Run:
         const float* x
         float* w
+        Py_ssize_t column
+
+    ctypedef struct Depthwise:
+        Py_ssize_t runs, channels, width, stride, y_row, y_pixel, inside, beyond
+        const Run* run
+        const float* bias
         float* y
+        bint relu
+
+    ctypedef void (*DepthwiseRow)(
+        const Depthwise*, Py_ssize_t first, Py_ssize_t end
+    ) noexcept nogil
 
     ctypedef struct Kernels:
         int lanes
@@ -51,8 +60,8 @@ cdef extern from "kernels.h":
             float* masked, Py_ssize_t masked_row, float* sums) noexcept nogil
         Expand expand_input, expand_weights, expand_grad
         Reduce reduce_output, reduce_weight_grad
-        void (*depthwise)(const Depthwise*, Py_ssize_t pixels) noexcept nogil
-        void (*depthwise_weight_grad)(const Depthwise*, Py_ssize_t pixels) noexcept nogil
+        DepthwiseRow depthwise[2][5]
+        DepthwiseRow depthwise_weight_grad[2][5]
 
 
 # The innermost loops for this CPU; their lanes are 0 if the compiler could not make any.

@@ -35,14 +35,27 @@ typedef void (*Expand)(const float *const *from, Py_ssize_t ahead, Py_ssize_t ch
 typedef int (*Reduce)(const float *from, Py_ssize_t step, Py_ssize_t channels, float *const *to,
                       const float *bias, int relu);
 
-/* Neighbouring outputs of a depthwise convolution, and what they see; see depthwise.h. */
-enum { OUTPUTS = 4, DEPTHWISE_VECTORS = 2, MOST_TAPS = 5 /* of a weight gradient, at a time */ };
+/* A row of outputs of a depthwise convolution, and what it sees; see depthwise.h. */
+enum {
+    MOST_TAPS = 5,  /* of a run */
+    OUTPUTS = 8,    /* the most that are summed at a time */
+    GRADS = 4,      /* of a weight gradient, likewise, */
+    SUMS = 9        /* for so many taps at most */
+};
 typedef struct {
-    Py_ssize_t taps, channels, x_step, y_step;
-    const Py_ssize_t *pixel, *weight;   /* for each tap: where in x, where in w */
-    const float *x;
-    float *w, *y;
+    const float *x;                 /* what output 0 sees, or would see if the image were wider */
+    float *w;
+    Py_ssize_t column;              /* where x is in its row */
+} Run;
+typedef struct {
+    Py_ssize_t runs, channels, width, stride, y_row, y_pixel;
+    Py_ssize_t inside, beyond;      /* the outputs that see all taps */
+    const Run *run;
+    const float *bias;              /* or NULL */
+    float *y;                       /* output 0 */
+    int relu;
 } Depthwise;
+typedef void (*DepthwiseRow)(const Depthwise *, Py_ssize_t first, Py_ssize_t end);
 
 typedef struct {
     int lanes;                      /* floats to a vector; 0: there are no kernels */
@@ -54,8 +67,8 @@ typedef struct {
         float *masked, Py_ssize_t masked_row, float *sums);
     Expand expand_input, expand_weights, expand_grad;
     Reduce reduce_output, reduce_weight_grad;
-    void (*depthwise)(const Depthwise *, Py_ssize_t pixels);              /* writes y */
-    void (*depthwise_weight_grad)(const Depthwise *, Py_ssize_t pixels);  /* adds to w */
+    DepthwiseRow depthwise[2][MOST_TAPS];   /* [stride - 1][taps of a run - 1]: writes y */
+    DepthwiseRow depthwise_weight_grad[2][MOST_TAPS];  /* likewise: adds to w */
 } Kernels;
 
 #endif

@@ -16,7 +16,7 @@ from .geometry import tap_dtype
 
 from .parallel cimport threads_for
 from .pool cimport Geometry, Window, geometry, window
-from .simd cimport avx2_void
+from .simd cimport avx2_void, inlined_void
 from .window cimport ceil_div
 
 # An index of max pooling: which tap of its window, u * kw + v; see tap_dtype.
@@ -25,9 +25,11 @@ ctypedef fused tap_number:
     int
 
 # Channels worked on at a time. Their numbers and taps lie in arrays of the function's own, the taps
-# as wide as a float: what overlaps nothing and has one width, the compiler vectorises well.
+# as wide as a float: what overlaps nothing and has one width, the compiler vectorises well. Loops
+# over a whole block have a length that it knows, so it drops what other lengths would need. (Loops
+# over 16 are written out number by number instead, and take ten times as long.)
 cdef enum:
-    BLOCK = 64
+    BLOCK = 32
 
 
 cdef inline int tap_at(
@@ -37,24 +39,23 @@ cdef inline int tap_at(
     return <int> ((h - (i * geo.sh - geo.ph)) * geo.kw + w - (j * geo.sw - geo.pw))
 
 
-cdef inline bint names_no_pixel(
+cdef inline inlined_void count_bad(
     const Geometry* geo, Py_ssize_t i, Py_ssize_t j, const Window* win, const int* taps,
-    Py_ssize_t channels,
+    Py_ssize_t channels, Py_ssize_t* count,
 ) noexcept nogil:
-    """Whether one of these is no tap of window (i, j), or one that lies outside the image."""
+    """Count 1 if one of these is no tap of window (i, j), or one that lies outside the image."""
     cdef Py_ssize_t top = i * geo.sh - geo.ph, left = j * geo.sw - geo.pw, h, w, c
     cdef int last = <int> (geo.kh * geo.kw - 1), tap = 0, bad = 0
     for c in range(channels):
         bad |= (taps[c] < 0) | (taps[c] > last)
-    if (win.bottom - win.top) * (win.right - win.left) == geo.kh * geo.kw:
-        return bad
-    for h in range(top, top + geo.kh):
-        for w in range(left, left + geo.kw):
-            if not (win.top <= h < win.bottom and win.left <= w < win.right):
-                for c in range(channels):
-                    bad |= taps[c] == tap
-            tap += 1
-    return bad
+    if (win.bottom - win.top) * (win.right - win.left) < geo.kh * geo.kw:
+        for h in range(top, top + geo.kh):
+            for w in range(left, left + geo.kw):
+                if not (win.top <= h < win.bottom and win.left <= w < win.right):
+                    for c in range(channels):
+                        bad |= taps[c] == tap
+                tap += 1
+    count[0] += bad
 
 
 def max_pool2d(x, *, kernel_size, stride, padding, ceil_mode):
@@ -83,12 +84,12 @@ def _find_maxima(
                 _max_rows(&geo, row, row + 1, &x[0, 0, 0, 0], &y[0, 0, 0, 0], &index[0, 0, 0, 0])
 
 
-cdef void _max_rows(
+cdef avx2_void _max_rows(
     const Geometry* geo, Py_ssize_t first, Py_ssize_t stop,
     const floating* x, floating* y, tap_number* index,
 ) noexcept nogil:
     """Rows of the output, those of all images counted together."""
-    cdef Py_ssize_t C = geo.C, row, i, j, block, start
+    cdef Py_ssize_t C = geo.C, whole = C // BLOCK * BLOCK, row, i, j, block, c, place
     cdef const floating* image
     cdef Window win
     for row in range(first, stop):
@@ -96,20 +97,25 @@ cdef void _max_rows(
         i = row % geo.OH
         for j in range(geo.OW):
             win = window(geo, i, j, False)
-            for block in range(ceil_div(C, BLOCK)):
-                start = block * BLOCK
+            place = (row * geo.OW + j) * C
+            for block in range(C // BLOCK):
+                c = block * BLOCK
                 _max_block(
-                    geo, i, j, &win, min(BLOCK, C - start), image + start,
-                    y + (row * geo.OW + j) * C + start, index + (row * geo.OW + j) * C + start,
+                    geo, i, j, &win, BLOCK, image + c, y + place + c, index + place + c
+                )
+            if whole < C:
+                _max_block(
+                    geo, i, j, &win, C - whole, image + whole, y + place + whole,
+                    index + place + whole,
                 )
 
 
-cdef avx2_void _max_block(
+cdef inline inlined_void _max_block(
     const Geometry* geo, Py_ssize_t i, Py_ssize_t j, const Window* win, Py_ssize_t channels,
     const floating* image, floating* y, tap_number* index,
 ) noexcept nogil:
     """Some channels of window (i, j)."""
-    cdef Py_ssize_t h, w, c
+    cdef Py_ssize_t h, _w, c
     cdef const floating* pixel = image + (win.top * geo.W + win.left) * geo.C
     cdef floating best[BLOCK]
     cdef int found[BLOCK]
@@ -119,19 +125,28 @@ cdef avx2_void _max_block(
         best[c] = pixel[c]
         found[c] = first
     for h in range(win.top, win.bottom):
-        for w in range(win.left, win.right):
-            tap = tap_at(geo, i, j, h, w)
-            if tap == first:
-                continue
-            pixel = image + (h * geo.W + w) * geo.C
-            for c in range(channels):
-                # Larger or NaN, but the first NaN stays; without branches, to be vectorised.
-                larger = (not pixel[c] <= best[c]) & (best[c] == best[c])
-                best[c] = pixel[c] if larger else best[c]
-                found[c] = tap if larger else found[c]
+        pixel = image + (h * geo.W + win.left) * geo.C
+        tap = tap_at(geo, i, j, h, win.left)
+        for _w in range(win.left, win.right):
+            if tap != first:
+                for c in range(channels):
+                    # Larger or NaN, but the first NaN stays; without branches, to be vectorised.
+                    larger = (not pixel[c] <= best[c]) & (best[c] == best[c])
+                    best[c] = pixel[c] if larger else best[c]
+                    found[c] = tap if larger else found[c]
+            pixel += geo.C
+            tap += 1
     for c in range(channels):
         y[c] = best[c]
         index[c] = <tap_number> found[c]
+
+
+cdef inline bint in_one_window(const Geometry* geo) noexcept nogil:
+    """Whether each pixel lies in one window and no other."""
+    return (
+        geo.kh == geo.sh and geo.OH * geo.sh - geo.ph >= geo.H
+        and geo.kw == geo.sw and geo.OW * geo.sw - geo.pw >= geo.W
+    )
 
 
 def max_pool2d_grad(
@@ -165,31 +180,45 @@ cdef Py_ssize_t _put_back(
     const floating* g, const tap_number* index, floating* dx,
 ) noexcept nogil:
     """Add the gradients of each window to the pixels named; how many of them have a bad index."""
-    cdef Py_ssize_t C = geo.C, n, i, j, block, start, place, bad = 0
+    cdef Py_ssize_t C = geo.C, n, i, row, bad = 0
+    cdef bint once = in_one_window(geo)
     cdef floating* image
-    cdef Window win
     for n in range(first, stop):
         image = dx + n * geo.H * geo.W * C
-        memset(image, 0, geo.H * geo.W * C * sizeof(floating))
+        if not once:
+            memset(image, 0, geo.H * geo.W * C * sizeof(floating))
         for i in range(geo.OH):
-            for j in range(geo.OW):
-                win = window(geo, i, j, False)
-                for block in range(ceil_div(C, BLOCK)):
-                    start = block * BLOCK
-                    place = ((n * geo.OH + i) * geo.OW + j) * C + start
-                    _put_back_block(
-                        geo, i, j, &win, min(BLOCK, C - start),
-                        &g[place], &index[place], image + start, &bad,
-                    )
+            row = (n * geo.OH + i) * geo.OW * C
+            _put_back_row(geo, i, once, g + row, index + row, image, &bad)
     return bad
 
 
-cdef avx2_void _put_back_block(
+cdef avx2_void _put_back_row(
+    const Geometry* geo, Py_ssize_t i, bint once, const floating* g, const tap_number* index,
+    floating* image, Py_ssize_t* bad,
+) noexcept nogil:
+    """A row of windows. `once`: each pixel lies in one window, so it is set, not added to."""
+    cdef Py_ssize_t C = geo.C, whole = C // BLOCK * BLOCK, j, block, c
+    cdef Window win
+    for j in range(geo.OW):
+        win = window(geo, i, j, False)
+        for block in range(C // BLOCK):
+            c = block * BLOCK
+            _put_back_block(geo, i, j, &win, BLOCK, once, g + c, index + c, image + c, bad)
+        if whole < C:
+            _put_back_block(
+                geo, i, j, &win, C - whole, once, g + whole, index + whole, image + whole, bad
+            )
+        g += C
+        index += C
+
+
+cdef inline inlined_void _put_back_block(
     const Geometry* geo, Py_ssize_t i, Py_ssize_t j, const Window* win, Py_ssize_t channels,
-    const floating* g, const tap_number* index, floating* image, Py_ssize_t* bad,
+    bint once, const floating* g, const tap_number* index, floating* image, Py_ssize_t* bad,
 ) noexcept nogil:
     """Some channels of window (i, j)."""
-    cdef Py_ssize_t h, w, c
+    cdef Py_ssize_t h, _w, c
     cdef floating* pixel
     cdef floating grad[BLOCK]
     cdef int found[BLOCK]
@@ -198,12 +227,18 @@ cdef avx2_void _put_back_block(
         grad[c] = g[c]
         found[c] = index[c]
     for h in range(win.top, win.bottom):
-        for w in range(win.left, win.right):
-            tap = tap_at(geo, i, j, h, w)
-            pixel = image + (h * geo.W + w) * geo.C
-            for c in range(channels):
-                pixel[c] += grad[c] if found[c] == tap else 0
-    bad[0] += names_no_pixel(geo, i, j, win, found, channels)
+        pixel = image + (h * geo.W + win.left) * geo.C
+        tap = tap_at(geo, i, j, h, win.left)
+        for _w in range(win.left, win.right):
+            if once:
+                for c in range(channels):
+                    pixel[c] = grad[c] if found[c] == tap else 0
+            else:
+                for c in range(channels):
+                    pixel[c] += grad[c] if found[c] == tap else 0
+            pixel += geo.C
+            tap += 1
+    count_bad(geo, i, j, win, found, channels, bad)
 
 
 def max_pool2d_gather(
@@ -276,4 +311,4 @@ cdef avx2_void _look_up_block(
                 value = pixel[c]  # read in any case, so that there is no branch
                 seen[c] = value if found[c] == tap else seen[c]
     memcpy(y, seen, channels * sizeof(floating))
-    bad[0] += names_no_pixel(geo, i, j, win, found, channels)
+    count_bad(geo, i, j, win, found, channels, bad)

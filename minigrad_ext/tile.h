@@ -184,8 +184,11 @@ static const Kernels NAME(kernels) = {
     .expand_grad = NAME(expand_grad),
     .reduce_output = NAME(reduce_output),
     .reduce_weight_grad = NAME(reduce_weight_grad),
-    .depthwise = NAME(depthwise),
-    .depthwise_weight_grad = NAME(depthwise_weight_grad),
+#define ROW(taps, stride) \
+    .depthwise[stride - 1][taps - 1] = NAME(depthwise_##taps##_##stride), \
+    .depthwise_weight_grad[stride - 1][taps - 1] = NAME(depthwise_weight_grad_##taps##_##stride),
+    FOR_EACH_RUN(ROW)
+#undef ROW
 #define TILE(rows, vectors) .multiply[vectors - 1][rows - 1] = NAME(multiply_##rows##_##vectors),
     FOR_EACH_SIZE(TILE)
 #undef TILE
