@@ -112,6 +112,42 @@ def test_an_array_lies_where_the_last_of_its_size_lay():
     """)
 
 
+def test_large_arrays_of_250_mb_lie_side_by_side():
+    succeed("""
+        a, b, c, d, e = arrays(5, megabytes=50)
+        start = a.ctypes.data
+        del a, b, c, d, e
+        assert arrays(1, megabytes=250)[0].ctypes.data == start
+    """)
+
+
+def test_small_arrays_do_not_lie_between_large_ones():
+    succeed("""
+        pairs = [(*arrays(1), *arrays(1, megabytes=0.125)) for _ in range(4)]
+        places = [large.ctypes.data for large, _ in pairs]
+        assert places == list(range(places[0], places[0] + 4 * MB, MB))
+        kept = [small for _, small in pairs]
+        del pairs
+        assert arrays(1, megabytes=4)[0].ctypes.data == places[0]
+    """)
+
+
+def test_training_touches_little_more_than_it_needs_at_once():
+    succeed("""
+        import tracemalloc
+        import minigrad.functional as F
+        from minigrad import models
+        model, x, y = models.nin(), np.ones((128, 28, 28, 1), np.float32), np.zeros(128, np.int64)
+        mg.set_num_threads(2)
+        tracemalloc.start()
+        for step in range(6):
+            F.cross_entropy(model(mg.Tensor(x)), y).backward()
+            model.zero_grad()
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < sum(held()) < 1.1 * peak, (peak, held())
+    """)
+
+
 def test_memory_is_not_lent_while_a_view_of_it_lives():
     array = ext.new_array(SHAPE, np.float32)
     array[...] = 1
