@@ -7,8 +7,8 @@ of an AMD Zen 4). So what an array leaves behind is kept and lent to others.
 A `Region` of pages is cut into stretches, in the order of their addresses. An array borrows the
 smallest free one that is large enough, and what it does not need is cut off. Of several it takes
 the one that was returned last, so most arrays lie where one of their size lay before: loops cut
-arrays of one size in the same way, and each core finds its part in its own cache. Where another
-core wrote it, and the two share no cache, a step of training takes half as long again.
+arrays of one size in the same way, and each core finds its part in its own cache. What is done where
+it does not, is in owners.pyx.
 
 Free neighbours are joined when no free stretch suffices. So the batch's arrays of all sizes share
 what is there. Small arrays, weight gradients for instance, lie in regions of their own: one of them
@@ -32,6 +32,8 @@ import numpy as np
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport PTRDIFF_MAX, uintptr_t
+
+from .owners cimport Owners
 
 cdef extern from "Python.h":
     int PyTraceMalloc_Track(unsigned int domain, uintptr_t address, size_t size)
@@ -72,6 +74,7 @@ cdef class Region:
     cdef bint small  # for small arrays, or for the others
     cdef Py_ssize_t touched  # so many bytes at the beginning were ever lent
     cdef list stretches
+    cdef Owners owners
 
     def __cinit__(self, Py_ssize_t size, bint small):
         cdef unsigned char[::1] view
@@ -82,6 +85,7 @@ cdef class Region:
         view = self.pages
         self.address, self.size, self.small = <char*> &view[0], size, small
         self.stretches = [new_stretch(0, size)]
+        self.owners = Owners(size)
 
 
 cdef list regions = []
@@ -103,6 +107,8 @@ cdef class Loan:
     def __cinit__(self, Py_ssize_t size):
         self.size = size
         self.region, self.stretch = borrow((size + PAGE - 1) // PAGE * PAGE)
+        if not self.region.small:  # one thread at a time works on small arrays
+            self.region.owners.hand_over(self.region.address, self.stretch.start, size)
         PyTraceMalloc_Track(NUMPY_DOMAIN, <uintptr_t> self.address(), size)
 
     def __dealloc__(self):
