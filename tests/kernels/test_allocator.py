@@ -315,6 +315,22 @@ def test_too_much_is_a_memory_error(numbers):
     assert (ext.relu(np.ones(SHAPE, np.float32)) == 1).all()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and RLIMIT_AS are Linux")
+def test_with_few_addresses_left_memory_is_kept_until_it_is_in_the_way():
+    succeed("""
+        import resource
+        from pathlib import Path
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+        resource.setrlimit(resource.RLIMIT_AS, (size + 100 * MB,) * 2)
+        a = arrays(6, megabytes=10)
+        del a
+        b, = arrays(1, megabytes=11)
+        assert held() == (11 * MB, 60 * MB), held()
+        c, = arrays(1, megabytes=60)
+        assert held() == (71 * MB, 0), held()
+    """)
+
+
 def test_tracemalloc_sees_what_is_lent():
     tracemalloc.start()
     try:
