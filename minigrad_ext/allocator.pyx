@@ -237,7 +237,7 @@ cdef Region new_region(Py_ssize_t size):
     """A region with room for so many bytes, for which others may have to go."""
     for attempt, others_go in ((max(size, REGION), False), (size, False), (size, True)):
         if others_go:
-            empty_cache()
+            shrink_all()
         with suppress(OSError, ValueError):  # what mmap raises
             regions.append(Region(attempt, size < SMALL))
             return regions[len(regions) - 1]
@@ -281,13 +281,17 @@ def empty_cache():
 
     What lies between arrays that are still in use stays.
     """
+    if not busy:  # else a finalizer calls, see give_back
+        shrink_all()
+
+
+cdef void shrink_all() noexcept:
     global busy
+    cdef Py_ssize_t i
     busy += 1
-    try:
-        for region in list(regions):
-            shrink(<Region> region)
-    finally:
-        busy -= 1
+    for i in range(len(regions) - 1, -1, -1):
+        shrink(<Region> regions[i])
+    busy -= 1
 
 
 def held():
