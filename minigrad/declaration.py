@@ -70,16 +70,19 @@ class Declaration:
                 raise TypeError(f"{self.name}.vjp: {name} is not one of the inputs {self.inputs}")
             self._check_names(rule)
         self.rules = {self.inputs.index(name): rule for name, rule in rules.items()}
+        self.plans.clear()
 
     def vjp_joint(self, rule: Rule) -> Rule:
         """Give one rule for all inputs, for where they share work; usable as a decorator.
 
         The rule may also name `needs`, a tuple of bools saying which gradients are wanted. It
         returns one gradient per input, None where it is not wanted. An op may have rules for single
-        inputs beside it: they are used where the joint one would have to keep more than they do.
+        inputs beside it: they are used where each wanted input has one and the joint rule would
+        have to keep more than they do.
         """
         self._check_names(rule)
         self.rules, self.joint = self.rules or {}, rule
+        self.plans.clear()
         return rule
 
     def _check_names(self, rule: Rule) -> None:
@@ -113,7 +116,7 @@ class Declaration:
                 f"{self.name}: no derivative was given; call {self.name}.vjp(...) with a rule for "
                 f"each of the inputs {self.inputs}, or {self.name}.vjp() if it has none"
             )
-        ruled = self.rules or (range(len(bits)) if self.joint else ())
+        ruled = range(len(bits)) if self.joint else self.rules or ()
         wanted = tuple(i for i, bit in enumerate(bits) if bit and i in ruled)
         plan = Plan(self, wanted, len(bits))
         if self.rules is not None:
@@ -221,9 +224,13 @@ class Plan:
     def __init__(self, op: Declaration, wanted: tuple[int, ...], count: int) -> None:
         self.op: Any = op
         self.wanted, self.count = wanted, count
+        rules = op.rules or {}
+        single = [rules[i] for i in wanted if i in rules]
+        named = dict.fromkeys(name for rule in single for name in names_of(rule))
         self.joint: Rule | None = None
-        named = dict.fromkeys(name for rule in self._rules(wanted) for name in names_of(rule))
-        if op.joint and (not op.rules or named.keys() >= {*names_of(op.joint)} - {"needs"}):
+        if op.joint and (
+            len(single) < len(wanted) or named.keys() >= {*names_of(op.joint)} - {"needs"}
+        ):
             self.joint = op.joint
             named = dict.fromkeys(names_of(op.joint))
         inputs = op.inputs * count if op.variadic else op.inputs

@@ -17,8 +17,9 @@ lent at once when networks train.
 
 How much is kept is bounded twice: what is lent and kept together to a quarter more than what was
 lent at the highest point of late, or 8 MB more if that is little, and what is kept to
-MINIGRAD_CACHE_MB (1024). 0 switches all of this off and leaves the arrays to NumPy, as tools that
-look for errors in the use of memory want it.
+MINIGRAD_CACHE_MB (1024). Memory that lies before an array in use cannot go, and may exceed both. 0
+switches all of this off and leaves the arrays to NumPy, as tools that look for errors in the use of
+memory want it.
 
 All of it happens under the GIL, and a forked child has a copy of it.
 """
@@ -240,12 +241,11 @@ cdef Stretch new_stretch(Py_ssize_t start, Py_ssize_t size):
 
 cdef Region new_region(Py_ssize_t size):
     """A region with room for so many bytes, for which others may have to go."""
-    for attempt in (max(size, REGION), size):
-        try:
+    for attempt, others_go in ((max(size, REGION), False), (size, False), (size, True)):
+        if others_go:
+            shrink_all()
+        with suppress(OSError, ValueError):  # what mmap raises
             regions.append(Region(attempt, size < SMALL))
-        except (OSError, ValueError):  # what mmap raises
-            empty_cache()
-        else:
             return regions[len(regions) - 1]
     raise MemoryError(
         f"minigrad: there is no memory for another array of {size} bytes; use smaller batches"
@@ -287,13 +287,17 @@ def empty_cache():
 
     What lies between arrays that are still in use stays.
     """
+    if not busy:  # else a finalizer calls, see give_back
+        shrink_all()
+
+
+cdef void shrink_all() noexcept:
     global busy
+    cdef Py_ssize_t i
     busy += 1
-    try:
-        for region in list(regions):
-            shrink(<Region> region)
-    finally:
-        busy -= 1
+    for i in range(len(regions) - 1, -1, -1):
+        shrink(<Region> regions[i])
+    busy -= 1
 
 
 def held():

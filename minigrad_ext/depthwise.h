@@ -78,7 +78,7 @@ INLINE void NAME(depthwise_row)(
             Py_ssize_t from = c < C - LANES ? c : C - LANES;
             switch (outputs * 2 + inside) {
 #define OUTPUTS_CASE(outputs, inside)                                                       \
-    case (outputs) * 2 + inside:                                                             \
+    case (outputs) * 2 + inside:                                                            \
         NAME(depthwise_outputs)(taps, stride, outputs, inside, d, j, from);                 \
         break;
             OUTPUTS_CASE(OUTPUTS, 1)
@@ -119,7 +119,8 @@ INLINE void NAME(depthwise_products)(
 }
 
 INLINE void NAME(depthwise_runs)(
-    int taps, int stride, int runs, const Depthwise *d, const Run *run, Py_ssize_t j, Py_ssize_t end)
+    int taps, int stride, int runs, const Depthwise *d, const Run *run, Py_ssize_t j,
+    Py_ssize_t end)
 {
     for (Py_ssize_t c = 0; c < d->channels; c += LANES) {
         V sum[SUMS][MOST_TAPS];
@@ -154,7 +155,7 @@ INLINE void NAME(depthwise_row_grads)(
 #define RUNS(runs)                                                                          \
     case runs:                                                                              \
         if (runs * taps <= SUMS)                                                            \
-            NAME(depthwise_runs)(taps, stride, runs, d, d->run + r, first, end);                    \
+            NAME(depthwise_runs)(taps, stride, runs, d, d->run + r, first, end);            \
         break;
         switch (runs) {
         RUNS(1) RUNS(2) RUNS(3) RUNS(4) RUNS(5) RUNS(6) RUNS(7) RUNS(8) RUNS(9)

@@ -169,7 +169,10 @@ cdef Walk make_walk(const Window* window, Py_ssize_t least) noexcept nogil:
     cdef Py_ssize_t numbers = walk.pixel * rows.stride * columns.stride
     numbers += window.groups * window.C_out
     cdef Py_ssize_t outputs = BYTES // (numbers * sizeof(float))
-    outputs = min(outputs, ceil_div(rows.outputs * columns.outputs, least))
+    if rows.outputs == 1:
+        outputs = min(outputs, ceil_div(columns.outputs, least))
+    else:
+        outputs = min(outputs, ceil_div(rows.outputs, least) * columns.outputs)
     cdef Py_ssize_t most = kernels().rows[panel_vectors(window.C_out) - 1]
     if columns.outputs <= outputs:
         walk.columns = columns.outputs

@@ -1,13 +1,14 @@
-"""All gradients of a 1x1 convolution with ReLU in one pass over memory.
+"""All gradients of a 1x1 convolution, with ReLU or without, in one pass over memory.
 
 For a tile of pixels, while it is in cache:
 
-    g  = g where out > 0, else 0
+    g  = g where out > 0, else 0    (with ReLU)
     db += sum over p of  g[p]
     dw += x.T @ g
     dx  = g @ w.T
 
-Apart from each other, these would read or write eight arrays as large as the image, not four.
+With ReLU, apart from each other these would read or write eight arrays as large as the image, not
+four; without, five instead of three.
 """
 
 import numpy as np

@@ -65,7 +65,7 @@ cdef enum:
     MOST_LANES = 16
     LINE = 16              # floats to a cache line
     BLOCK = 42             # tiles to transform at a time: 28 to 112 of them are as fast (Zen 4)
-    MOST_CHANNELS = 128    # of input and of output, for which a thread sums up dU: at most 2.4 MB
+    MOST_CHANNELS = 128    # of input and of output, for which a thread sums up dU: some 2.5 MB
 
 AVAILABLE = direct.AVAILABLE
 

@@ -173,8 +173,8 @@ def rules(node: Node) -> list[dict[str, Any]]:
     found = []
     for i in wanted:
         name = f"{op.inputs[0]}[{i}]" if op.variadic else op.inputs[i]
-        joint = None if op.rules else op.joint
-        rule = joint or (op.rules or {})[i]
+        rule: Any = (op.rules or {}).get(i, op.joint)
+        joint = rule is op.joint
         source, tree = definition(rule)
         text = _returned(source, tree, i, len(node.parents)) if tree else None
         if text is None:

@@ -83,6 +83,38 @@ def test_joint_rule_serves_where_it_keeps_no_more_than_single_ones() -> None:
     assert x.grad.item() == 6.0
 
 
+def test_joint_rule_serves_inputs_that_have_no_rule_of_their_own() -> None:
+    @mg.op
+    def times(x, y):  # type: ignore[no-untyped-def]
+        return x * y
+
+    times.vjp(x=lambda g, y: g * y)
+
+    @times.vjp_joint
+    def _(g, x, y):  # type: ignore[no-untyped-def]
+        return g * y, g * x
+
+    x, y = leaf(2.0), leaf(3.0)
+    times(x, y).backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.item(), y.grad.item()) == (3.0, 2.0)
+
+
+def test_a_rule_that_is_given_anew_is_used_from_then_on() -> None:
+    @mg.op
+    def square(x):  # type: ignore[no-untyped-def]
+        return x * x
+
+    x = leaf(3.0)
+    square.vjp(x=lambda g, x: g * x)
+    assert mg.grad(square(x), x)[0].item() == 3.0
+    square.vjp(x=lambda g, x: 2 * g * x)
+    assert mg.grad(square(x), x)[0].item() == 6.0
+    square.vjp_joint(lambda g, x: (4 * g * x,))
+    assert mg.grad(square(x), x)[0].item() == 12.0
+
+
 def test_optional_and_named_inputs() -> None:
     x, w, b = np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), np.ones(1)
     assert F.conv2d(mg.Tensor(x), w, b).data.max() == 2.0

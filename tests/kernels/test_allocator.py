@@ -201,6 +201,30 @@ def test_garbage_that_is_found_while_memory_is_lent_does_no_harm():
     succeed(program, MINIGRAD_CACHE_MB="1")  # so that neighbours are joined when they come back
 
 
+def test_a_finalizer_may_empty_the_cache_while_memory_is_lent():
+    succeed("""
+        class Last:
+            def __del__(self):
+                mg.empty_cache()
+        for allocations in range(40):
+            a, b, c, wall = arrays(4)
+            del a, b, c  # three that could be one
+            cycle = [Last()]
+            cycle.append(cycle)
+            del cycle
+            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
+            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
+            (lent,) = arrays(1)
+            gc.set_threshold(10**6)
+            gc.collect()
+            places = {array.ctypes.data for array in [lent, wall, *arrays(4)]}
+            assert len(places) == 6, (allocations, places)
+            del lent, wall, pairs
+            mg.empty_cache()
+            assert held() == (0, 0)
+    """)
+
+
 def test_results_of_kernels_are_lent_memory():
     x = np.ones((4, 28, 28, 64), np.float32)
     y = ext.relu(x)
@@ -313,6 +337,22 @@ def test_too_much_is_a_memory_error(numbers):
     with pytest.raises((MemoryError, ValueError)):
         ext.new_array((numbers,), np.float32)
     assert (ext.relu(np.ones(SHAPE, np.float32)) == 1).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and RLIMIT_AS are Linux")
+def test_with_few_addresses_left_memory_is_kept_until_it_is_in_the_way():
+    succeed("""
+        import resource
+        from pathlib import Path
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+        resource.setrlimit(resource.RLIMIT_AS, (size + 100 * MB,) * 2)
+        a = arrays(6, megabytes=10)
+        del a
+        b, = arrays(1, megabytes=11)
+        assert held() == (11 * MB, 60 * MB), held()
+        c, = arrays(1, megabytes=60)
+        assert held() == (71 * MB, 0), held()
+    """)
 
 
 def test_tracemalloc_sees_what_is_lent():
