@@ -16,7 +16,7 @@ would keep the memory on both its sides apart. The pages touched are 3 to 18 % m
 lent at once when networks train.
 
 How much is kept is bounded twice: what is lent and kept together to a quarter more than what was
-lent at the highest point of late, or 8 MB more if that is little, and what is kept to
+lent at the highest point of late, or 16 MB more if that is little, and what is kept to
 MINIGRAD_CACHE_MB (1024). Memory that lies before an array in use cannot go, and may exceed both. 0
 switches all of this off and leaves the arrays to NumPy, as tools that look for errors in the use of
 memory want it.
@@ -46,7 +46,7 @@ cdef enum:
     CUT = 16 * 1024               # bytes that are worth cutting off
     SMALL = 256 * 1024            # bytes, below which arrays lie in regions of their own
     SPARE = 4                     # one part in so many may be kept beyond the highest point,
-    LITTLE = 8 * 1024 * 1024      # or so many bytes,
+    LITTLE = 16 * 1024 * 1024     # or so many bytes,
     PERIOD = 4096                 # which is that of at least so many arrays
     NUMPY_DOMAIN = 389047         # in which tracemalloc looks for arrays
 

@@ -13,5 +13,5 @@ cdef void gemm(
 # How many rows of a tall (rows, K) @ (K, N) product to hand to one call.
 cdef Py_ssize_t preferred_rows(Py_ssize_t N, Py_ssize_t K) noexcept nogil
 
-# How many threads are worth starting for so many multiplications: prange's num_threads.
-cdef int threads_for_products(Py_ssize_t products) noexcept nogil
+# How many threads are worth starting for so many sums of so many products: prange's num_threads.
+cdef int threads_for_sums(Py_ssize_t sums, Py_ssize_t products) noexcept nogil

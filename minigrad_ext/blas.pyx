@@ -196,9 +196,10 @@ cdef Py_ssize_t preferred_rows(Py_ssize_t N, Py_ssize_t K) noexcept nogil:
     return 512
 
 
-cdef int threads_for_products(Py_ssize_t products) noexcept nogil:
-    """How many threads are worth starting for so many multiplications."""
-    return threads_for(products // 32)  # 32 take as long as one number in a plain loop, about
+cdef int threads_for_sums(Py_ssize_t sums, Py_ssize_t products) noexcept nogil:
+    """How many threads are worth starting for so many sums of so many products each."""
+    # 32 products take as long as one number in a plain loop, about. Each sum is such a number, too.
+    return threads_for(sums * max(products, 32) // 32)
 
 
 def check_dimensions(operation: str, **sizes: int) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
-from .blas cimport threads_for_products
+from .blas cimport threads_for_sums
 from .isa cimport Product, kernels
 from .window cimport (
-    Axis, Tile, Window, ceil_div, even_part, make_window, products, same_pixels,
+    Axis, Tile, Window, ceil_div, even_part, make_window, products, same_pixels, sums,
 )
 
 from .allocator import new_array
@@ -58,7 +58,7 @@ def correlate(
     cdef Window window = make_window(x.shape, w.shape, y.shape, stride, start, step, groups)
     cdef Py_ssize_t N = x.shape[0], y_image = y.strides[0] // sizeof(float)
     cdef Py_ssize_t y_row = y.strides[1] // sizeof(float), y_pixel = y.strides[2] // sizeof(float)
-    cdef int threads = threads_for_products(products(&window, N))
+    cdef int threads = threads_for_sums(sums(&window, N), products(&window))
     if same_pixels(&window.rows) and same_pixels(&window.columns) and y.is_c_contig():
         one_long_row(&window, N)
         N = 1
@@ -103,7 +103,7 @@ def weight_grad(
     """parts[part] += what its share of all tiles adds to the weight gradient, in their order."""
     cdef Window window = make_window(x.shape, parts.shape + 1, g.shape, stride, start, step, groups)
     cdef Py_ssize_t N = x.shape[0], count = parts.shape[0], part, n, tile, tiles
-    cdef int threads = threads_for_products(products(&window, N))
+    cdef int threads = threads_for_sums(sums(&window, N), products(&window))
     if same_pixels(&window.rows) and same_pixels(&window.columns):
         one_long_row(&window, N)
         N = 1

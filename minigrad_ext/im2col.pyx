@@ -21,10 +21,10 @@ from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
 from . cimport depthwise
-from .blas cimport gemm, preferred_rows, threads_for_products
+from .blas cimport gemm, preferred_rows, threads_for_sums
 from .simd cimport avx2_void
 from .window cimport (
-    Axis, Tile, Window, ceil_div, even_part, make_window, products, same_pixels,
+    Axis, Tile, Window, ceil_div, even_part, make_window, products, same_pixels, sums,
 )
 
 from .allocator import new_array
@@ -73,7 +73,7 @@ def _correlate(
     cdef const floating* bias = NULL
     if b is not None:
         bias = &b[0]
-    cdef int threads = threads_for_products(products(&window, x.shape[0]))
+    cdef int threads = threads_for_sums(sums(&window, x.shape[0]), products(&window))
     cdef floating[:, ::1] scratch = new_array((threads, tiling.scratch), f"f{sizeof(floating)}")
     for tile in prange(tiles, nogil=True, num_threads=threads):
         correlate_tile(
@@ -94,7 +94,7 @@ def weight_grad(
     )
     cdef Tiling tiling = make_tiling(&window, True, sizeof(floating))
     cdef Py_ssize_t N = x.shape[0], blocks = parts.shape[0], block, n, tile
-    cdef int threads = threads_for_products(products(&window, N))
+    cdef int threads = threads_for_sums(sums(&window, N), products(&window))
     cdef floating[:, ::1] scratch = new_array((threads, tiling.scratch), f"f{sizeof(floating)}")
     for block in prange(blocks, nogil=True, num_threads=threads):
         for n in range(N * block // blocks, N * (block + 1) // blocks):

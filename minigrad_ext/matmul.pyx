@@ -8,7 +8,7 @@ import numpy as np
 from cython cimport floating
 from cython.parallel cimport prange
 
-from .blas cimport gemm, preferred_rows, threads_for_products
+from .blas cimport gemm, preferred_rows, threads_for_sums
 
 from .allocator import new_array
 from .blas import check_dimensions
@@ -74,7 +74,7 @@ def multiply(
     cdef Py_ssize_t rows = preferred_rows(N, K), columns = COLUMNS
     cdef Py_ssize_t down = (M + rows - 1) // rows, across = (N + columns - 1) // columns
     cdef Py_ssize_t tiles = c.shape[0] * down * across, tile, k, i, j
-    cdef int threads = threads_for_products(c.shape[0] * M * N * K)
+    cdef int threads = threads_for_sums(c.shape[0] * M * N, K)
     for tile in prange(tiles, nogil=True, num_threads=threads):
         k = tile // (down * across)
         i = tile // across % down * rows

@@ -30,6 +30,7 @@ ctypedef fused tap_number:
 # over 16 are written out number by number instead, and take ten times as long.)
 cdef enum:
     BLOCK = 32
+    WIDE = 64  # to find maxima, which takes 0.87 of the time of two blocks
 
 
 cdef inline int tap_at(
@@ -89,7 +90,7 @@ cdef avx2_void _max_rows(
     const floating* x, floating* y, tap_number* index,
 ) noexcept nogil:
     """Rows of the output, those of all images counted together."""
-    cdef Py_ssize_t C = geo.C, whole = C // BLOCK * BLOCK, row, i, j, block, c, place
+    cdef Py_ssize_t C = geo.C, row, i, j, c, place
     cdef const floating* image
     cdef Window win
     for row in range(first, stop):
@@ -98,16 +99,15 @@ cdef avx2_void _max_rows(
         for j in range(geo.OW):
             win = window(geo, i, j, False)
             place = (row * geo.OW + j) * C
-            for block in range(C // BLOCK):
-                c = block * BLOCK
-                _max_block(
-                    geo, i, j, &win, BLOCK, image + c, y + place + c, index + place + c
-                )
-            if whole < C:
-                _max_block(
-                    geo, i, j, &win, C - whole, image + whole, y + place + whole,
-                    index + place + whole,
-                )
+            c = 0
+            while C - c >= WIDE:
+                _max_block(geo, i, j, &win, WIDE, image + c, y + place + c, index + place + c)
+                c += WIDE
+            if C - c >= BLOCK:
+                _max_block(geo, i, j, &win, BLOCK, image + c, y + place + c, index + place + c)
+                c += BLOCK
+            if c < C:
+                _max_block(geo, i, j, &win, C - c, image + c, y + place + c, index + place + c)
 
 
 cdef inline inlined_void _max_block(
@@ -117,8 +117,8 @@ cdef inline inlined_void _max_block(
     """Some channels of window (i, j)."""
     cdef Py_ssize_t h, _w, c
     cdef const floating* pixel = image + (win.top * geo.W + win.left) * geo.C
-    cdef floating best[BLOCK]
-    cdef int found[BLOCK]
+    cdef floating best[WIDE]
+    cdef int found[WIDE]
     cdef int first = tap_at(geo, i, j, win.top, win.left), tap
     cdef bint larger
     for c in range(channels):

@@ -16,7 +16,7 @@ import numpy as np
 from cython.parallel cimport prange, threadid
 from libc.string cimport memset
 
-from .blas cimport threads_for_products
+from .blas cimport threads_for_sums
 from .direct cimport multiply, no_product, pack, panel_vectors
 from .isa cimport Product, Soon, kernels
 from .parallel cimport threads_for
@@ -58,7 +58,7 @@ def grads(
     tiles.pixels = max(BYTES // (8 * (tiles.C_in + tiles.C_out)), 1)
     tiles.masked_row = ceil_div(tiles.C_out, lanes) * lanes
     cdef Py_ssize_t parts = dw.shape[0], count = ceil_div(tiles.P, tiles.pixels), part, tile
-    cdef int threads = threads_for_products(2 * tiles.P * tiles.C_in * tiles.C_out)
+    cdef int threads = threads_for_sums(tiles.P * tiles.C_in, 2 * tiles.C_out)
     cdef Py_ssize_t[::1] zero = np.zeros(1, np.intp)
     cdef Py_ssize_t panels = ceil_div(tiles.C_in, lanes) * lanes
     cdef float[::1] packed = new_array((panels * tiles.C_out,), np.float32)

@@ -39,12 +39,13 @@ cdef inline Window make_window(
     return window
 
 
-# How many multiplications the convolution of so many images takes.
-cdef inline Py_ssize_t products(const Window* window, Py_ssize_t images) noexcept nogil:
-    return (
-        images * window.rows.outputs * window.columns.outputs * window.groups * window.C_out
-        * window.rows.taps * window.columns.taps * window.C_in
-    )
+# How many numbers the convolution of so many images has, and how many products each is a sum of.
+cdef inline Py_ssize_t sums(const Window* window, Py_ssize_t images) noexcept nogil:
+    return images * window.rows.outputs * window.columns.outputs * window.groups * window.C_out
+
+
+cdef inline Py_ssize_t products(const Window* window) noexcept nogil:
+    return window.rows.taps * window.columns.taps * window.C_in
 
 
 # Whether each output sees the input at its own place, and that alone.

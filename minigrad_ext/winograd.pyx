@@ -49,10 +49,10 @@ import numpy as np
 from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy
 
-from .blas cimport threads_for_products
+from .blas cimport threads_for_sums
 from .direct cimport copy_strided, multiply, no_product, panel_vectors
 from .isa cimport MOST_VECTORS, Expand, Product, kernels
-from .window cimport Window, ceil_div, even_part, make_window, products
+from .window cimport Window, ceil_div, even_part, make_window, products, sums
 
 from . import direct
 from .allocator import new_array
@@ -99,7 +99,7 @@ def correlate(
     """
     cdef Window window = make_window(x.shape, w.shape, y.shape, stride, start, step, groups)
     cdef Grid grid = make_grid(&window, x.shape[0])
-    cdef int threads = threads_for_products(grid.total * PRODUCTS * window.C_in * window.C_out)
+    cdef int threads = threads_for_sums(grid.total * PRODUCTS * window.C_out, window.C_in)
     cdef float[::1] U = transform_weights(w, threads)
     cdef float[::1] bias = None
     if b is not None:
@@ -139,7 +139,7 @@ def weight_grad(
     cdef Window window = make_window(x.shape, parts.shape + 1, g.shape, stride, start, step, groups)
     cdef Grid grid = make_grid(&window, x.shape[0])
     cdef Py_ssize_t N = x.shape[0], blocks = parts.shape[0], lanes = kernels().lanes
-    cdef int threads = threads_for_products(products(&window, N))
+    cdef int threads = threads_for_sums(sums(&window, N), products(&window))
     # A thread sums up dU for some images and some of the channels.
     cdef Py_ssize_t K = even_part(window.C_in, MOST_CHANNELS)
     # Never for less than a vector of them alone: other code would compute it, with other bits.
