@@ -7,8 +7,8 @@ of an AMD Zen 4). So what an array leaves behind is kept and lent to others.
 A `Region` of pages is cut into stretches, in the order of their addresses. An array borrows the
 smallest free one that is large enough, and what it does not need is cut off. Of several it takes
 the one that was returned last, so most arrays lie where one of their size lay before: loops cut
-arrays of one size in the same way, and each core finds its part in its own cache. What is done where
-it does not, is in owners.pyx.
+arrays of one size in the same way, and each core finds its part in its own cache. What is done
+where it does not, is in owners.pyx.
 
 Free neighbours are joined when no free stretch suffices. So the batch's arrays of all sizes share
 what is there. Small arrays, weight gradients for instance, lie in regions of their own: one of them

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks import peers
 
 TURN = 0.02  # seconds
+REST = 0.02  # before it: threads of the side before may still look for work, for some milliseconds
 
 
 class Side:
@@ -130,6 +131,7 @@ class Worker:
 
     def run(self) -> float:
         """The seconds of one call, the mean of a turn."""
+        time.sleep(REST)
         self.work()
         return _seconds(self.work, self.calls)
 
