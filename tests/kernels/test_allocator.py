@@ -16,7 +16,7 @@ import minigrad_ext as ext
 
 SHAPE = (100, 1000)  # of float32: 400 kB
 PRELUDE = """
-import gc, os, sys
+import contextlib, gc, os, sys
 import numpy as np
 import minigrad as mg
 import minigrad_ext as ext
@@ -24,6 +24,13 @@ from minigrad_ext.allocator import held
 MB = 2**20
 def arrays(n, megabytes=1):
     return [ext.new_array((int(megabytes * MB) // 4,), np.float32) for _ in range(n)]
+@contextlib.contextmanager
+def collector_after(allocations):
+    pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
+    gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
+    yield
+    gc.set_threshold(10**6)
+    gc.collect()
 """
 
 
@@ -168,13 +175,10 @@ def test_a_finalizer_may_compute_while_memory_is_lent():
             cycle = [Last()]
             cycle.append(cycle)
             del cycle
-            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
-            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
-            (lent,) = arrays(1)
-            gc.set_threshold(10**6)
-            gc.collect()
+            with collector_after(allocations):
+                (lent,) = arrays(1)
             assert found[0].ctypes.data != lent.ctypes.data, allocations
-            del lent, pairs
+            del lent
     """)
 
 
@@ -187,15 +191,12 @@ def test_garbage_that_is_found_while_memory_is_lent_does_no_harm():
             cycle = [a, c]
             cycle.append(cycle)
             del a, b, c, cycle
-            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
-            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
-            (lent,) = arrays(1)
-            gc.set_threshold(10**6)
-            gc.collect()
+            with collector_after(allocations):
+                (lent,) = arrays(1)
             others = [wall, *arrays(4)]
             places = {array.ctypes.data for array in [lent, *others]}
             assert len(places) == 6, (allocations, places)
-            del lent, others, wall, pairs
+            del lent, others, wall
             mg.empty_cache()
     """
     succeed(program, MINIGRAD_CACHE_MB="1")  # so that neighbours are joined when they come back
@@ -212,14 +213,11 @@ def test_a_finalizer_may_empty_the_cache_while_memory_is_lent():
             cycle = [Last()]
             cycle.append(cycle)
             del cycle
-            pairs = [(i, i) for i in range(3000)]  # so that Python keeps no old ones for new ones
-            gc.set_threshold(gc.get_count()[0] + allocations, 10**6, 10**6)
-            (lent,) = arrays(1)
-            gc.set_threshold(10**6)
-            gc.collect()
+            with collector_after(allocations):
+                (lent,) = arrays(1)
             places = {array.ctypes.data for array in [lent, wall, *arrays(4)]}
             assert len(places) == 6, (allocations, places)
-            del lent, wall, pairs
+            del lent, wall
             mg.empty_cache()
             assert held() == (0, 0)
     """)
