@@ -1,4 +1,6 @@
-"""Build of the compiled part, minigrad_ext; everything else is declared in pyproject.toml.
+"""Build of what is compiled: minigrad_ext, and the engine's Python files as they stand.
+
+Everything else is declared in pyproject.toml.
 
 Environment variables read here:
 
@@ -26,6 +28,11 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": DEBUG,
 }
+
+# What every op passes through is compiled, too, from its Python source; a .pxd beside it gives C
+# types to fields. Python's own rules hold there: negative indices, and annotations that say `int`.
+PYTHON = ["arrays", "declaration", "engine", "functional/methods"]
+PYTHON_DIRECTIVES = {"language_level": 3, "annotation_typing": False}
 
 # Not -ffast-math: linked into a shared library it makes the whole process flush subnormals, and
 # it lets the compiler assume that NaN does not exist. These are harmless.
@@ -80,18 +87,25 @@ class BuildExt(build_ext):
 
         Options.warning_errors = DEBUG  # a negative index, say, is only warned of
         self.force = self.force or DEBUG
-        translated = cythonize(
-            self.extensions,
-            build_dir="build/cython",
-            compiler_directives=DIRECTIVES,
-            force=self.force,
-        )
+        translated = [
+            *self.translated(".pyx", DIRECTIVES, cythonize),
+            *self.translated(".py", PYTHON_DIRECTIVES, cythonize),
+        ]
         for extension, c in zip(self.extensions, translated, strict=True):
             extension.sources, extension.depends = c.sources, [*c.depends, *HEADERS]
             extension.extra_compile_args = flags + compile_flags
             extension.extra_link_args = link_flags
             extension.include_dirs = ["minigrad_ext"]
         super().build_extensions()
+
+    def translated(self, suffix, directives, cythonize):
+        """The extensions whose sources end so, as C."""
+        return cythonize(
+            [e for e in self.extensions if e.sources[0].endswith(suffix)],
+            build_dir="build/cython",
+            compiler_directives=directives,
+            force=self.force,
+        )
 
     def compiles(self, program, compile_flags=(), link_flags=()):
         """Whether the C program compiles and links with these flags."""
@@ -113,7 +127,13 @@ class BuildExt(build_ext):
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[
-        Extension(f"minigrad_ext.{path.stem}", [path.as_posix()])
-        for path in sorted(Path("minigrad_ext").glob("*.pyx"))
+        *(
+            Extension(f"minigrad_ext.{path.stem}", [path.as_posix()])
+            for path in sorted(Path("minigrad_ext").glob("*.pyx"))
+        ),
+        *(
+            Extension(f"minigrad.{name.replace('/', '.')}", [f"minigrad/{name}.py"])
+            for name in PYTHON
+        ),
     ],
 )

@@ -11,6 +11,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from minigrad import interpreted  # noqa: F401 - before all that it decides about
+
+# isort: split
 from minigrad import functional, interop
 from minigrad.checkpoint import checkpoint
 from minigrad.engine import Op, Tensor, op

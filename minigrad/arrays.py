@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 import minigrad_ext as ext
 
@@ -98,7 +99,7 @@ def plus(x: Any, y: Any) -> Any:
 def is_large(x: Any) -> bool:
     """Whether it is an array that a kernel takes as it is, and large enough to be worth it."""
     return (
-        type(x) is np.ndarray
+        type(x) is ndarray
         and x.size >= LARGE
         and x.dtype in (np.float32, np.float64)
         and x.flags.c_contiguous

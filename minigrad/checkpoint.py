@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from minigrad.declaration import Plan
 from minigrad.engine import Node, Op, Tensor, restore, wrap
 from minigrad.memory import clock, memory_of
 from minigrad.modes import Switched, no_grad, recording, replaying
-from minigrad.origin import outward
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -65,9 +63,7 @@ class Replay(Node):
         parents = [(x.node or x) if isinstance(x, Tensor) else None for x in args]
         kept = tuple(x.data if isinstance(x, Tensor) else x for x in args)
         plan = Plan(_checkpoint, tuple(range(len(args) or 1)), len(args))
-        super().__init__(plan, parents, kept, out.data)
-        frame = outward(sys._getframe(1))
-        self.code, self.instruction = frame.f_code, frame.f_lasti
+        super().__init__(plan, parents, kept, out.shape, out.dtype)
         self.function = function
         self.state = state
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad_ext as ext
+from minigrad import interpreted
 
 # What decides how fast the kernels can be; of the dozens that a CPU lists.
 FLAGS = (
@@ -24,8 +25,9 @@ PACKAGES = (
 
 # What minigrad and the libraries under it listen to.
 VARIABLES = (
-    *("MINIGRAD_CACHE_MB", "MINIGRAD_DATA", "MINIGRAD_ISA", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
-    *("GOMP_SPINCOUNT", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "XDG_CACHE_HOME"),
+    *("MINIGRAD_CACHE_MB", "MINIGRAD_DATA", "MINIGRAD_INTERPRETED", "MINIGRAD_ISA"),
+    *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"),
+    *("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "XDG_CACHE_HOME"),
 )
 
 Config = dict[str, dict[str, str]]
@@ -91,10 +93,11 @@ def _described_by_linux() -> dict[str, str]:
 
 
 def _kernels() -> dict[str, str]:
-    """The instruction set that was chosen and why, the dial, and the threads."""
+    """Which engine runs, the instruction set that was chosen, both with why; dial and threads."""
     asked = os.environ.get("MINIGRAD_ISA")
     why = f"MINIGRAD_ISA={asked} asks for it" if asked else "the best that this CPU has"
     return {
+        "engine": f"interpreted ({interpreted.why})" if interpreted.why else "compiled",
         "isa": f"{ext.config().get('isa', 'baseline')} ({why})",
         "dial": ext.current_kernels(),
         "threads": str(ext.get_num_threads()),

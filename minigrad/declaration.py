@@ -1,26 +1,29 @@
 """How an op is declared: its inputs, its configuration, and the rules of its derivative.
 
-All reading of signatures happens here, once. The engine then calls what was compiled from them,
-without asking anything.
+All reading of signatures happens here, once for each op. A `Plan` says what that means for a call:
+what to keep, and what to hand to which rule.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
 import numpy as np
-
-from minigrad.arrays import PLAIN, named_error
-from minigrad.origin import GENERATED
+from numpy import ndarray
 
 LOST = object()  # stands for a value that no rule needs and that is too large to keep
-NUMBERS = frozenset({float, int, bool, type(None)})
 SMALL = (float, int, bool, type(None), str, slice, type, np.dtype, np.generic)
 
 Rule = Callable[..., Any]
+
+# Where a call finds what a rule names: among its inputs, say; and its position or name there.
+Source = tuple[int, Any]
+INPUT, SHAPE, OUT, CONFIG, RESIDUAL, INPUTS, SHAPES = range(7)
+G, NEEDS, JOINT = -1, -2, -3  # the gradient, which are wanted, the rule for all: no positions
+
 RESERVED = ("g", "out", "needs")  # what rules call the gradient, the result, what is wanted
 
 
@@ -93,20 +96,14 @@ class Declaration:
                     f"{self.name}.vjp: a rule names {name}; it can name {', '.join(known)}"
                 )
 
-    def sources(self) -> dict[str, tuple[str, str]]:
-        """What a rule can name that is kept: where a call finds it, and its place in the graph."""
-        sources = {"out": ("out", "node")}
+    def sources(self) -> dict[str, Source]:
+        """Where a call finds what a rule can name, beside `g` and `needs`."""
+        sources: dict[str, Source] = {"out": (OUT, 0)}
         for i, name in enumerate(self.inputs):
-            if self.variadic:
-                sources[name] = "arrays", "parents"
-                sources[f"{name}_shape"] = "[shape(array) for array in arrays]", "None"
-            else:
-                sources[name] = f"arrays[{i}]", f"parents[{i}]"
-                sources[f"{name}_shape"] = f"shape(arrays[{i}])", "None"
-        sources |= {name: (f"config[{name!r}]", "None") for name in self.config}
-        return sources | {
-            name: (f"residuals[{i}]", "None") for i, name in enumerate(self.residuals)
-        }
+            sources[name] = (INPUTS if self.variadic else INPUT, i)
+            sources[f"{name}_shape"] = (SHAPES if self.variadic else SHAPE, i)
+        sources |= {name: (CONFIG, name) for name in self.config}
+        return sources | {name: (RESIDUAL, i) for i, name in enumerate(self.residuals)}
 
     def plan(self, mask: int) -> Plan:
         """The plan for a call. `mask` is a 1, then a bit per input: whether it wants a gradient."""
@@ -122,28 +119,6 @@ class Declaration:
         if self.rules is not None:
             self.plans[mask] = plan
         return plan
-
-    def unrolled(self, tensor: type) -> Callable[..., Any]:
-        """`Op.apply` with its loops unrolled, for an op without residuals.
-
-        Compiled from the text below. Of a tiny op's time it saves an eighth.
-        """
-        inputs = ", ".join(self.inputs)
-        config = ", **config" if self.config else ""
-        text = CALL.format(
-            inputs=inputs,
-            config=config,
-            recorded=", (), config" if self.config else "",
-            takes="".join(TAKE.format(x=x, inputs=inputs, config=config) for x in self.inputs),
-            arrays=", ".join(f"{x}_array" for x in self.inputs),
-            parents=", ".join(f"{x}_parent" for x in self.inputs),
-            plain=" and ".join(f"{x}_parent is None" for x in self.inputs),
-        )
-        names: dict[str, Any] = {"op": self, "body": self.body, "Tensor": tensor}
-        names |= {"PLAIN": PLAIN, "named_error": named_error}
-        exec(compile(text, GENERATED, "exec"), names)
-        call: Callable[..., Any] = names["call"]
-        return call
 
     def bind(
         self, inputs: tuple[Any, ...], config: dict[str, Any]
@@ -170,43 +145,8 @@ class Declaration:
         return tuple(given.pop(name, self.optional.get(name)) for name in self.inputs), given
 
 
-CALL = """
-def call({inputs}{config}):
-    mask = 1
-{takes}
-    try:
-        out = body({arrays}{config})
-    except (IndexError, TypeError, ValueError) as error:
-        raise named_error(op.name, error, [{arrays}]) from None
-    if {plain}:
-        return out
-    return op.record(mask, [{arrays}], [{parents}], out{recorded})
-"""
-
-TAKE = """
-    if isinstance({x}, Tensor):
-        mask += mask + {x}.requires_grad
-        {x}_array = {x}.data
-        {x}_parent = {x}.node or {x}
-    elif type({x}) in PLAIN:
-        mask += mask
-        {x}_array = {x}
-        {x}_parent = None
-    else:
-        return op.apply({inputs}{config})
-"""
-
-
 class Plan:
     """What the calls of an op keep for backward, given which inputs want gradients.
-
-    Its functions are compiled from the parameter names of the rules, because they run for every
-    node. With `mul`, both of whose inputs want gradients, they are
-
-        keep = lambda arrays, out, residuals, config: (arrays[1], arrays[0],)
-        owners = lambda parents, node: (parents[1], parents[0],)
-        pull = lambda g, kept, parents: (
-            (parents[0], rule0(g, kept[0])), (parents[1], rule1(g, kept[1])),)
 
     Attributes:
         op: what is called.
@@ -215,10 +155,6 @@ class Plan:
         kept: the names of what the rules to be called name.
         noted: the names of what they do not, but the body needs: kept behind it where it is small,
             so that the call can be repeated for whoever looks at it.
-        keep: gives all that, and nothing else.
-        owners: gives for each thing kept the node or leaf that it belongs to, or None.
-        pull: applies the rules to the gradient of the result; gives each wanted input's node or
-            leaf with its gradient.
     """
 
     def __init__(self, op: Declaration, wanted: tuple[int, ...], count: int) -> None:
@@ -238,51 +174,71 @@ class Plan:
         self.kept = [name for name in named if name not in ("g", "needs")]
         unwanted = () if op.variadic else (inputs[i] for i in range(count) if i not in wanted)
         self.noted = [name for name in (*op.config, *unwanted) if name not in named]
-        sources = [op.sources()[name] for name in self.kept]
-        values = [value for value, _ in sources]
-        values += [_if_small(op.sources()[name][0]) for name in self.noted]
-        names = {"brief": brief, "NUMBERS": NUMBERS, "LOST": LOST}
-        self.keep = _tuple_of("arrays, out, residuals, config", values, **names)
-        owners = [owner for _, owner in sources] + ["None"] * len(self.noted)
-        self.owners = _tuple_of("parents, node", owners)
-        self.pulls: dict[tuple[int, ...], Callable[[Any, Any, Any], Any]] = {}
-        self.pull = self.pull_for(wanted)
+        sources = op.sources()
+        self.sources = [sources[name] for name in self.kept]
+        self.small = [sources[name] for name in self.noted]
+        # Each rule to be called, and where it finds what it names.
+        places = {"g": G, "needs": NEEDS} | {name: i for i, name in enumerate(self.kept)}
+        called = {JOINT: self.joint} if self.joint else {i: rules[i] for i in wanted if i in rules}
+        self.rules = {
+            i: (rule, [places[name] for name in names_of(rule)]) for i, rule in called.items()
+        }
 
-    def _rules(self, wanted: Sequence[int]) -> list[Rule]:
-        if self.joint:
-            return [self.joint] if wanted else []
-        return [self.op.rules[i] for i in wanted] if self.op.rules else []
+    def keep(
+        self, arrays: list[Any], out: Any, residuals: Sequence[Any], config: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """What the rules name, then what is small of the rest; nothing else of a call is kept."""
+        values = [found(source, arrays, out, residuals, config) for source in self.sources]
+        for source in self.small:
+            value = found(source, arrays, out, residuals, config)
+            values.append(LOST if type(value) is ndarray else brief(value))
+        return tuple(values)
 
-    def pull_for(self, wanted: tuple[int, ...]) -> Callable[[Any, Any, Any], Any]:
-        """`pull` for some of the wanted inputs; compiled once."""
-        if wanted not in self.pulls:
-            self.pulls[wanted] = self._compile_pull(wanted)
-        return self.pulls[wanted]
-
-    def _compile_pull(self, wanted: tuple[int, ...]) -> Callable[[Any, Any, Any], Any]:
-        sources = {name: f"kept[{i}]" for i, name in enumerate(self.kept)}
-        sources |= {"g": "g", "needs": repr(tuple(i in wanted for i in range(self.count)))}
-        rules = {f"rule{i}": rule for i, rule in enumerate(self._rules(wanted))}
-        gradients = [
-            f"{name}({', '.join(sources[parameter] for parameter in names_of(rule))})"
-            for name, rule in rules.items()
+    def owners(self, parents: list[Any], node: Any) -> list[Any]:
+        """For each thing kept the node or leaf that it belongs to, or None."""
+        owners = {OUT: node, INPUTS: parents}
+        return [
+            *(parents[i] if where == INPUT else owners.get(where) for where, i in self.sources),
+            *[None] * len(self.small),
         ]
-        if self.joint and wanted:  # one call gives all, with a place for every input
-            first = f"(all := {gradients[0]})"
-            gradients = [f"{'all' if i > wanted[0] else first}[{i}]" for i in wanted]
-        pairs = [f"(parents[{i}], {g})" for i, g in zip(wanted, gradients, strict=True)]
-        return _tuple_of("g, kept, parents", pairs, **rules)
+
+    def pull(
+        self, g: Any, kept: tuple[Any, ...], parents: list[Any], wanted: tuple[int, ...]
+    ) -> list[tuple[Any, Any]]:
+        """Apply the rules to `g`: each wanted input's node or leaf, and its gradient."""
+        if self.joint is None:
+            return [(parents[i], self.apply(i, g, kept, None)) for i in wanted]
+        needs = tuple([i in wanted for i in range(self.count)])
+        gradients = self.apply(JOINT, g, kept, needs)
+        return [(parents[i], gradients[i]) for i in wanted]
+
+    def apply(self, which: int, g: Any, kept: tuple[Any, ...], needs: Any) -> Any:
+        """Call a rule with what it names."""
+        rule, places = self.rules[which]
+        named = [g if i == G else needs if i == NEEDS else kept[i] for i in places]
+        return rule(*named)
 
 
-def _if_small(source: str) -> str:
-    """The code for something small: a number, or what `brief` leaves of a configuration."""
-    if source.startswith("config"):
-        return f"brief({source})"
-    return f"{source} if type({source}) in NUMBERS else LOST"
+def found(
+    source: Source, arrays: list[Any], out: Any, residuals: Sequence[Any], config: dict[str, Any]
+) -> Any:
+    """What a rule names, in a call."""
+    where, place = source
+    if where == INPUT:
+        return arrays[place]
+    if where == SHAPE:
+        return np.shape(arrays[place])
+    if where == OUT:
+        return out
+    if where == CONFIG:
+        return config[place]
+    if where == RESIDUAL:
+        return residuals[place]
+    return arrays if where == INPUTS else [np.shape(array) for array in arrays]
 
 
 def brief(value: Any) -> Any:
-    """A configuration that no rule names, unless there is an array in it."""
+    """What no rule names, if it is small: a number or a configuration without arrays."""
     if isinstance(value, tuple | list):
         return value if all(brief(each) is not LOST for each in value) else LOST
     return value if isinstance(value, SMALL) else LOST
@@ -294,10 +250,3 @@ def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
         code = function.__code__
         return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return tuple(inspect.signature(function).parameters)
-
-
-def _tuple_of(parameters: str, expressions: Iterable[str], **names: Any) -> Callable[..., Any]:
-    """Compile `lambda parameters: (expression, ...)`; `names` are what it can see."""
-    items = "".join(f"{expression}, " for expression in expressions)
-    text = compile(f"lambda {parameters}: ({items})", GENERATED, "eval")
-    return eval(text, {"shape": np.shape, **names})

@@ -13,14 +13,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy import ndarray
 
-from minigrad import origin
 from minigrad.arrays import (
     PLAIN,
     as_array,
@@ -33,7 +31,8 @@ from minigrad.arrays import (
 from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
-from minigrad.origin import scope
+from minigrad.observing import observed, observers
+from minigrad.origin import outward, program, scope
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -44,13 +43,31 @@ if TYPE_CHECKING:
 else:
     TensorMethods = object
 
+FLOAT32 = np.dtype(np.float32)
+
 _accumulating = threading.Lock()
-_getframe = sys._getframe
+
+# Bound once, because every op asks.
+_getframe, _scope = sys._getframe, scope.get
+_is_recording, _is_watched = recording.get, anomaly.get
 
 Hooks = dict[int, Callable[["Tensor"], Any]]
 
 
-class Tensor(TensorMethods):
+class TensorSlots:
+    """What a tensor holds. It stands apart for the compiler: see engine.pxd."""
+
+    __slots__ = ("__weakref__", "data", "grad", "hooks", "memory", "node", "requires_grad")
+
+    data: np.ndarray
+    grad: Tensor | None
+    node: Node | None
+    requires_grad: bool
+    memory: Memory | None
+    hooks: Hooks | None
+
+
+class Tensor(TensorSlots, TensorMethods):
     """An n-dimensional array that gradients can flow back to.
 
     Args:
@@ -65,15 +82,8 @@ class Tensor(TensorMethods):
         node: the record of the op that made this tensor; None for a leaf.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "hooks", "memory", "node", "requires_grad")
+    __slots__ = ()
     __array_ufunc__ = None  # so that `ndarray + Tensor` asks the Tensor
-
-    data: np.ndarray
-    grad: Tensor | None
-    node: Node | None
-    requires_grad: bool
-    memory: Memory | None
-    hooks: Hooks | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self.data = as_array(data.data if isinstance(data, Tensor) else data, dtype)
@@ -97,7 +107,14 @@ class Tensor(TensorMethods):
                 array that backward needs was changed in place; a gradient is needed.
             ValueError: `gradient` has another shape.
         """
-        arrived = walk([self], [seed("backward", self, gradient)], retain_graph=retain_graph)
+        start = seed("backward", self, gradient)
+        if observers:
+            observed("backward", self, self._accumulate, start, retain_graph)
+        else:
+            self._accumulate(start, retain_graph)
+
+    def _accumulate(self, start: Tensor, retain_graph: bool) -> None:
+        arrived = walk([self], [start], retain_graph=retain_graph)
         with _accumulating:
             for leaf, g in arrived.items():
                 # A copy at first, because rules may hand one array to several inputs.
@@ -166,27 +183,22 @@ class Op(Declaration):
         """Compute, and record where a gradient may be wanted."""
         if len(inputs) != len(self.inputs) and not self.variadic:
             inputs, config = self.bind(inputs, config)
-        if config and not self.config:  # the body says what is wrong with it
-            return self.apply(*inputs, **config)
-        return self.direct(*inputs, **config)
+        if observers:
+            return observed("call", self, self.apply, inputs, config)
+        return self.apply(inputs, config)
 
-    @cached_property
-    def direct(self) -> Callable[..., Any]:
-        """The same for a call that gives every input by position."""
-        simple = not (self.variadic or self.residuals)
-        return self.unrolled(Tensor) if simple else self.apply
-
-    def apply(self, *inputs: Any, **config: Any) -> Any:
-        """Compute and record, once each input has its position."""
+    def apply(self, inputs: tuple[Any, ...], config: dict[str, Any]) -> Any:
+        """The same, once each input has its position."""
         arrays: list[Any] = []
         parents: list[Any] = []
         mask, plain, odd = 1, True, False
         for x in inputs:
-            if isinstance(x, Tensor):
+            if isinstance(x, TensorSlots):
+                tensor = x
                 plain = False
-                mask += mask + x.requires_grad
-                arrays.append(x.data)
-                parents.append(x.node or x)
+                mask += mask + tensor.requires_grad
+                arrays.append(tensor.data)
+                parents.append(tensor if tensor.node is None else tensor.node)
             else:
                 mask += mask
                 odd = odd or type(x) not in PLAIN
@@ -195,7 +207,7 @@ class Op(Declaration):
         if odd:
             arrays = [as_operand(self.name, x, weak=not plain) for x in arrays]
         try:
-            out = self.body(*arrays, **config)
+            out = self.body(*arrays, **config) if config else self.body(*arrays)
         except (IndexError, TypeError, ValueError) as error:
             raise named_error(self.name, error, arrays) from None
         residuals: Sequence[Any] = ()
@@ -209,8 +221,8 @@ class Op(Declaration):
         arrays: list[Any],
         parents: list[Any],
         out: Any,
-        residuals: Sequence[Any] = (),
-        config: dict[str, Any] | None = None,
+        residuals: Sequence[Any],
+        config: dict[str, Any],
     ) -> Tensor:
         """The result as a Tensor, made by a node where a gradient may be wanted."""
         if type(out) is not ndarray:
@@ -221,16 +233,17 @@ class Op(Declaration):
             shared = shared or array is out
         if shared:
             memory = viewed_memory(out, arrays, parents)
-        if anomaly.get():
+        if _is_watched():
             check_finite(out, self.name, arrays)
-        kind = out.dtype.kind
-        if kind == "f" and recording.get():  # there are no gradients of integers
+        dtype = out.dtype
+        kind = "f" if dtype is FLOAT32 else dtype.kind
+        if kind == "f" and _is_recording():  # there are no gradients of integers
             plan = self.plans.get(mask) or self.plan(mask)
             if plan.wanted:
                 config = {**self.defaults, **config} if config else self.defaults
-                node = Node(plan, parents, plan.keep(arrays, out, residuals, config), out)
-                if memory is not None:
-                    node.memory = memory
+                kept = plan.keep(arrays, out, residuals, config)
+                node = Node(plan, parents, kept, out.shape, dtype)
+                node.memory = memory
                 for i in plan.unlinked:
                     parents[i] = None
         elif kind == "c":
@@ -250,38 +263,30 @@ def op(body: Callable[..., Any] | None = None, *, residuals: Sequence[str] = ())
 class Node:
     """One recorded call: what its rules need, and where its gradients go."""
 
-    __slots__ = (
-        *("plan", "parents", "kept", "shape", "dtype", "index", "hooks", "memory"),
-        *("code", "instruction", "scope"),  # where it was made: see origin.py
-    )
-
-    hooks: Hooks | None
-    memory: Memory | None
-    kept: tuple[Any, ...] | None
-    code: CodeType
-    instruction: int
-    scope: Scope | None
-
-    def __init__(self, plan: Plan, parents: list[Any], kept: tuple[Any, ...], out: ndarray) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        parents: list[Any],
+        kept: tuple[Any, ...],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+    ) -> None:
         self.plan = plan
         self.parents = parents  # per input: its node, the leaf itself, or None
-        self.kept = kept  # what the rules name, and small things beside; None once it is freed
-        self.shape = out.shape
-        self.dtype = out.dtype
+        self.kept: tuple[Any, ...] | None = kept  # None once it is freed
+        self.shape = shape
+        self.dtype = dtype
         self.index = next(clock)
-        self.hooks = self.memory = None
-        # Who called the op? `record`, the op and an operator or `__call__` lie between.
-        try:
-            frame = _getframe(4)
-        except ValueError:  # compiled code, which has no frames
-            frame = _getframe()
+        self.hooks: Hooks | None = None
+        self.memory: Memory | None = None
+        frame = _getframe()
         code = frame.f_code
-        if code is not origin.program:
-            frame = origin.outward(frame)
+        if code is not program[0]:
+            frame = outward(frame)
             code = frame.f_code
-        self.code = code
+        self.code: CodeType = code
         self.instruction = frame.f_lasti
-        self.scope = scope.get()
+        self.scope: Scope | None = _scope()
 
     @property
     def op(self) -> Op:
@@ -293,9 +298,8 @@ class Node:
         self, g: Any, wanted: tuple[int, ...], create_graph: bool
     ) -> Iterable[tuple[Any, Any]]:
         """Apply the rules to `g`: each wanted input's node or leaf, and its gradient."""
-        plan = self.plan
-        pull = plan.pull if wanted is plan.wanted else plan.pull_for(wanted)
-        return pull(g, self._as_tensors() if create_graph else self.kept, self.parents)
+        kept = self._as_tensors() if create_graph else self.kept or ()
+        return self.plan.pull(g, kept, self.parents, wanted)
 
     def fit(self, partial: Any, parent: Any) -> Any:
         """A gradient has the shape and the dtype of what it is a gradient of."""
@@ -306,7 +310,7 @@ class Node:
             )
         if not isinstance(partial, ndarray | Tensor):
             partial = np.asarray(partial)  # NumPy makes scalars of arrays without axes
-        if anomaly.get():
+        if _is_watched():
             array = partial.data if isinstance(partial, Tensor) else partial
             check_finite(array, f"the derivative of {self.op.name}")
         if partial.shape != parent.shape:
@@ -317,9 +321,10 @@ class Node:
         """For each thing kept the node or leaf that it belongs to, or None."""
         return self.plan.owners(self.parents, self)
 
-    def _as_tensors(self) -> list[Any]:
+    def _as_tensors(self) -> tuple[Any, ...]:
         """What was kept, with tensors for arrays, so that what the rules do is recorded too."""
-        return [restore(owner, x) for owner, x in zip(self.owners(), self.kept or (), strict=True)]
+        pairs = zip(self.owners(), self.kept or (), strict=True)
+        return tuple([restore(owner, x) for owner, x in pairs])
 
     def leading_to(self, needed: set[Any]) -> tuple[int, ...]:
         """The positions of the wanted inputs that are among the needed."""
@@ -345,7 +350,6 @@ def walk(  # noqa: C901 - the chain rule in one piece
     outputs: Sequence[Tensor],
     seeds: Sequence[Any],
     targets: Iterable[Any] | None = None,
-    *,
     retain_graph: bool = False,
     create_graph: bool = False,
 ) -> dict[Any, Any]:
@@ -356,22 +360,14 @@ def walk(  # noqa: C901 - the chain rule in one piece
     """
     goals = None if targets is None else set(targets)
     needed = None if goals is None else between([x.node or x for x in outputs], goals)
-    gradients: dict[Any, Any] = {}  # what has arrived so far, at each node and leaf
+    gradients: dict[Any, Any] = {}
     reached: dict[Any, Any] = {}
-    waiting: list[tuple[int, Node]] = []  # the nodes to visit, as a heap with the newest on top
-
-    def arrive(vertex: Any, g: Any) -> None:
-        if vertex in gradients:
-            gradients[vertex] = plus(gradients[vertex], g)
-        else:
-            gradients[vertex] = g
-            if isinstance(vertex, Node):
-                heappush(waiting, (-vertex.index, vertex))
-
+    waiting: list[tuple[int, Node]] = []
     with Switched((recording, create_graph)), np.errstate(all="ignore"):
-        watched = anomaly.get()
+        watched = _is_watched()
         for output, seed in zip(outputs, seeds, strict=True):
-            arrive(output.node or output, seed if create_graph else seed.data)
+            g = seed if create_graph else seed.data
+            arrive(gradients, waiting, output.node or output, g)
         while waiting:
             node = heappop(waiting)[1]
             g = gradients.pop(node)
@@ -387,16 +383,12 @@ def walk(  # noqa: C901 - the chain rule in one piece
             if node.kept is None or latest.changed > node.index:
                 node.check()
             try:
-                for parent, partial in node.gradients(g, wanted, create_graph):
+                for parent, partial in pulled(node, g, wanted, create_graph):
                     if needed is not None and goals is not None and parent not in needed:
                         needed |= between([parent], goals)  # a checkpoint, replayed just now
-                    fits = (
-                        type(partial) is ndarray
-                        and partial.dtype is parent.dtype
-                        and partial.shape == parent.shape
-                        and not watched
-                    )
-                    arrive(parent, partial if fits else node.fit(partial, parent))
+                    fit = fits(partial, parent) and not watched
+                    fitting = partial if fit else fitted(node, partial, parent)
+                    arrive(gradients, waiting, parent, fitting)
             except Exception as error:
                 error.add_note(f"This happened in the derivative of {node.op.name}.")
                 raise
@@ -406,6 +398,49 @@ def walk(  # noqa: C901 - the chain rule in one piece
             if goals is None or leaf in goals:
                 reached[leaf] = _hooked(leaf, g)
     return reached
+
+
+def arrive(gradients: dict[Any, Any], waiting: list[Any], vertex: Any, g: Any) -> None:
+    """Add a gradient to what a node or leaf has got; with its first one, a node waits for a visit.
+
+    Args:
+        gradients: what has arrived so far, by node and leaf.
+        waiting: the nodes to visit, as a heap with the newest on top.
+        vertex: the node or leaf that `g` is for.
+    """
+    if vertex in gradients:
+        gradients[vertex] = plus(gradients[vertex], g)
+    else:
+        gradients[vertex] = g
+        if isinstance(vertex, Node):
+            node = vertex
+            heappush(waiting, (-node.index, node))
+
+
+def fits(g: Any, vertex: Any) -> bool:
+    """Whether it is an array of the shape and the dtype of what it is a gradient of."""
+    if type(g) is not ndarray:
+        return False
+    if isinstance(vertex, Node):
+        node = vertex
+        return g.dtype is node.dtype and g.shape == node.shape
+    return g.dtype is vertex.dtype and g.shape == vertex.shape
+
+
+def pulled(
+    node: Node, g: Any, wanted: tuple[int, ...], create_graph: bool
+) -> Iterable[tuple[Any, Any]]:
+    """`node.gradients`, with who looks on."""
+    if observers:
+        return observed("gradients", node, node.gradients, g, wanted, create_graph)
+    return node.gradients(g, wanted, create_graph)
+
+
+def fitted(node: Node, partial: Any, parent: Any) -> Any:
+    """`node.fit`, with who looks on."""
+    if observers:
+        return observed("fit", node, node.fit, partial, parent)
+    return node.fit(partial, parent)
 
 
 def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
@@ -427,16 +462,14 @@ def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
 
 def wrap(data: Any, node: Node | None = None, memory: Memory | None = None) -> Tensor:
     """A Tensor of an array as it is, made by this node."""
-    tensor = _new(Tensor)
+    kind = Tensor
+    tensor = kind.__new__(kind)
     tensor.data = data if type(data) is ndarray else np.asarray(data)
     tensor.node = node
     tensor.memory = memory
     tensor.grad = tensor.hooks = None
     tensor.requires_grad = node is not None
     return tensor
-
-
-_new = Tensor.__new__
 
 
 def restore(vertex: Any, kept: Any) -> Any:

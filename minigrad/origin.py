@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any
 
-GENERATED = "<minigrad>"  # the file name of code that `declaration.py` compiles
+from minigrad.observing import observed
 
 _getframe = sys._getframe
 
@@ -28,9 +28,7 @@ class _Ours(dict[str, bool]):
     program = f"{folder}cli{os.sep}"
 
     def __missing__(self, filename: str) -> bool:
-        self[filename] = filename == GENERATED or (
-            filename.startswith(self.folder) and not filename.startswith(self.program)
-        )
+        self[filename] = filename.startswith(self.folder) and not filename.startswith(self.program)
         return self[filename]
 
 
@@ -60,7 +58,7 @@ class Scope:
 
 
 scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
-program: CodeType | None = None  # what called an op last, known to be outside of the package
+program: list[CodeType | None] = [None]  # what called an op last, outside of the package
 entrances: set[CodeType] = set()  # the code of `Module.__call__`, where looking outwards ends
 
 
@@ -70,12 +68,13 @@ def outward(frame: FrameType) -> FrameType:
     Where another module's call comes first, that is the last frame before it: the scope knows who
     made that call.
     """
-    global program  # noqa: PLW0603 - any thread may write it: it is compared, no more
     while ours[frame.f_code.co_filename]:
         caller = frame.f_back
+        if caller is not None and caller.f_code is observed.__code__:
+            caller = caller.f_back  # an observer stands between a module and its forward
         if caller is None or caller.f_code in entrances:
             break
         frame = caller
     if not ours[frame.f_code.co_filename]:
-        program = frame.f_code
+        program[0] = frame.f_code  # any thread may write it: it is compared, no more
     return frame

@@ -1,22 +1,20 @@
 """Where does the time go? `with mg.profile() as p: ...` and then `print(p)`.
 
-While a profile is open, three methods of the engine and the optimizers are replaced by ones that
-look at the clock. So the engine knows nothing of profiling, and pays nothing for it otherwise.
+A profile is an `Observer` that looks at the clock.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from minigrad.checkpoint import Replay
 from minigrad.engine import Node, Op, Tensor
 from minigrad.files import write_atomically
 from minigrad.flops import (
@@ -27,7 +25,7 @@ from minigrad.flops import (
     forward_work,
     handed_on,
 )
-from minigrad.observing import Replacements
+from minigrad.observing import Observer, Run
 from minigrad.optim.optimizer import Optimizer
 
 PHASES = ("forward", "backward", "update")
@@ -66,7 +64,7 @@ class Event:
         return self.work.flops
 
 
-class profile:  # noqa: N801 - it is used as a function is
+class profile(Observer):  # noqa: N801 - it is used as a function is
     """Time every op that this thread runs inside the `with` block, forward and backward.
 
         with mg.profile() as p:
@@ -86,34 +84,87 @@ class profile:  # noqa: N801 - it is used as a function is
         seconds: how long the block took. Entering the same profile again adds to both.
     """
 
+    noun = "profile"
+
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.seconds = 0.0
         self._entered = 0.0
+        self._path: tuple[str, ...] = ()
+        self._phase = ""
 
     def __enter__(self) -> Self:
-        if self in _here.profiles:
-            raise RuntimeError(
-                "profile: this profile is open already; make another one for the inner block"
-            )
-        _methods.add(+1)
-        _here.profiles.append(self)
+        super().__enter__()
         self._entered = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.seconds += time.perf_counter() - self._entered
-        _here.profiles.remove(self)
-        _methods.add(-1)
+        super().__exit__(*error)
+
+    @contextmanager
+    def timed(self, name: str, phase: str, node: Node | None = None) -> Iterator[Event]:
+        """Time a `with` block as one event; `node` is the one whose gradients are computed."""
+        outer = self._path, self._phase
+        self._path, self._phase = (*self._path, name), self._phase or phase
+        event = Event(self._path, self._phase, 0.0)
+        self.begin(event, node)
+        event.start = time.perf_counter()
+        try:
+            yield event
+        finally:
+            event.seconds = time.perf_counter() - event.start
+            self._path, self._phase = outer
 
     def begin(self, event: Event, node: Node | None) -> None:  # noqa: ARG002 - for subclasses
-        """Note what begins now; `node` is the one whose gradients are computed, if any are."""
+        """Note what begins now."""
         self.events.append(event)
+
+    def call(self, run: Run, op: Op, inputs: tuple[Any, ...], config: dict[str, Any]) -> Any:
+        """An op's forward."""
+        with self.timed(op.name, "forward") as event:
+            out = run()
+        arrays, result = _arrays([*inputs, *config.values()]), np.asarray(_array(out))
+        event.shape = result.shape
+        if any(np.may_share_memory(result, array) for array in arrays):
+            return out  # a view
+        event.nbytes = sum(array.nbytes for array in [*arrays, result])
+        event.work = forward_work(op, inputs, config, result)
+        return out
+
+    def gradients(
+        self, run: Run, node: Node, g: Any, wanted: tuple[int, ...], *_: Any
+    ) -> Iterable[tuple[Any, Any]]:
+        """An op's backward."""
+        if isinstance(node, Replay):
+            return run()  # what it computes again is timed by itself
+        held = _arrays(node.kept or ())
+        with self.timed(node.op.name, "backward", node) as event:
+            pairs = list(run())
+        g, partials = _array(g), [_array(partial) for _, partial in pairs if partial is not None]
+        event.shape, event.work = np.shape(g), backward_work(node, g, wanted, partials)
+        if not all(handed_on(partial, g) for partial in partials):
+            event.nbytes = sum(np.asarray(array).nbytes for array in [g, *held, *partials])
+        return pairs  # else handed on, as `add` does
+
+    def fit(self, run: Run, node: Node, gradient: Any, vertex: Any) -> Any:
+        """The sum of a gradient over what was repeated."""
+        if np.shape(gradient) == vertex.shape:
+            return run()
+        with self.timed("unbroadcast", "backward", node) as event:
+            fitting = run()
+        event.shape, event.work = fitting.shape, Work(0, np.size(_array(gradient)))
+        event.nbytes = sum(np.asarray(_array(x)).nbytes for x in (gradient, fitting))
+        return fitting
+
+    def step(self, run: Run, optimizer: Optimizer) -> None:
+        """An optimizer's update."""
+        with self.timed(f"{type(optimizer).__name__}.step", "update") as event:
+            run()
+        groups = optimizer.param_groups
+        params = [p for group in groups for p in group["params"] if p.grad is not None]
+        event.work = Work(0, sum(p.size for p in params))
+        event.nbytes = sum(3 * p.data.nbytes for p in params)  # w and g read, w written
 
     def __repr__(self) -> str:  # so that a notebook shows the table
         return str(self)
@@ -198,111 +249,9 @@ class profile:  # noqa: N801 - it is used as a function is
         write_atomically(path, text.encode())
 
 
-class _Here(threading.local):
-    """What is open in this thread."""
-
-    def __init__(self) -> None:
-        self.profiles: list[profile] = []
-        self.path: tuple[str, ...] = ()
-        self.phase = ""
-
-
-_here = _Here()
-
-
-class _Timer:
-    """Times a `with` block as one event of all open profiles."""
-
-    def __init__(self, name: str, phase: str, node: Node | None = None) -> None:
-        self.node = node
-        self.outer = _here.path, _here.phase
-        _here.path, _here.phase = (*_here.path, name), _here.phase or phase
-        self.event = Event(_here.path, _here.phase, 0.0)
-
-    def __enter__(self) -> Event:
-        for each in _here.profiles:
-            each.begin(self.event, self.node)
-        self.event.start = time.perf_counter()
-        return self.event
-
-    def __exit__(self, *_: object) -> None:
-        self.event.seconds = time.perf_counter() - self.event.start
-        _here.path, _here.phase = self.outer
-
-
-# ------------------------------------------------------------------ what takes the methods' places
-
-_apply, _gradients, _fit, _step = Op.apply, Node.gradients, Node.fit, Optimizer.step
-_direct = vars(Op)["direct"]
-
-
-def _timed_apply(op: Op, *inputs: Any, **config: Any) -> Any:
-    if not _here.profiles:
-        return _apply(op, *inputs, **config)
-    with _Timer(op.name, "forward") as event:
-        out = _apply(op, *inputs, **config)
-    arrays, result = _arrays([*inputs, *config.values()]), np.asarray(_array(out))
-    event.shape = result.shape
-    if any(np.may_share_memory(result, array) for array in arrays):
-        return out  # a view
-    event.nbytes = sum(array.nbytes for array in [*arrays, result])
-    event.work = forward_work(op, inputs, config, result)
-    return out
-
-
-# A property comes before what the instance holds, so it hides what `direct` has cached there.
-_timed_direct = property(lambda op: partial(_timed_apply, op))
-
-
-def _timed_gradients(
-    node: Node, g: Any, wanted: tuple[int, ...], create_graph: bool
-) -> Iterable[tuple[Any, Any]]:
-    if not _here.profiles:
-        return _gradients(node, g, wanted, create_graph)
-    held = _arrays(node.kept or ())
-    with _Timer(node.op.name, "backward", node) as event:
-        pairs = list(_gradients(node, g, wanted, create_graph))
-    g, partials = _array(g), [_array(partial) for _, partial in pairs if partial is not None]
-    event.shape, event.work = np.shape(g), backward_work(node, g, wanted, partials)
-    if not all(handed_on(partial, g) for partial in partials):
-        event.nbytes = sum(np.asarray(array).nbytes for array in [g, *held, *partials])
-    return pairs  # else handed on, as `add` does
-
-
-def _timed_fit(node: Node, partial: Any, parent: Any) -> Any:
-    if not _here.profiles or np.shape(partial) == parent.shape:
-        return _fit(node, partial, parent)
-    with _Timer("unbroadcast", "backward", node) as event:
-        fitting = _fit(node, partial, parent)
-    event.shape, event.work = fitting.shape, Work(0, np.size(_array(partial)))
-    event.nbytes = sum(np.asarray(_array(x)).nbytes for x in (partial, fitting))
-    return fitting
-
-
-def _timed_step(optimizer: Optimizer) -> None:
-    if not _here.profiles:
-        return _step(optimizer)
-    with _Timer(f"{type(optimizer).__name__}.step", "update") as event:
-        _step(optimizer)
-    params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    event.work = Work(0, sum(p.size for p in params))
-    event.nbytes = sum(3 * p.data.nbytes for p in params)  # w and g read, w written
-    return None
-
-
 def _array(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
 def _arrays(values: Sequence[Any]) -> list[np.ndarray]:
     return [array for array in map(_array, values) if isinstance(array, np.ndarray)]
-
-
-# Other threads that meet them go straight on to the originals.
-_methods = Replacements(
-    (Op, "apply", _apply, _timed_apply),
-    (Op, "direct", _direct, _timed_direct),
-    (Node, "gradients", _gradients, _timed_gradients),
-    (Node, "fit", _fit, _timed_fit),
-    (Optimizer, "step", _step, _timed_step),
-)

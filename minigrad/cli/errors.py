@@ -59,7 +59,8 @@ def users_line(error: BaseException) -> str | None:
 
 def _is_users(file: str) -> bool:
     """Whether it is neither Python's nor minigrad's nor an installed library."""
-    if file.startswith("<") or file.endswith(".pyx"):  # <frozen importlib._bootstrap>; kernels
+    compiled = Path(file).parts[:1] in (("minigrad",), ("minigrad_ext",))  # from the checkout
+    if compiled or file.startswith("<"):  # <frozen importlib._bootstrap>
         return False
     path = Path(file).resolve()
     return not any(path.is_relative_to(folder) for folder in _FOREIGN)

@@ -25,34 +25,34 @@ class TensorMethods:
     # arithmetic; NumPy arrays and numbers may stand on either side
 
     def __add__(self, y: Any) -> Tensor:
-        return elementwise.add.direct(self, y)
+        return elementwise.add(self, y)
 
     def __radd__(self, x: Any) -> Tensor:
-        return elementwise.add.direct(x, self)
+        return elementwise.add(x, self)
 
     def __sub__(self, y: Any) -> Tensor:
-        return elementwise.sub.direct(self, y)
+        return elementwise.sub(self, y)
 
     def __rsub__(self, x: Any) -> Tensor:
-        return elementwise.sub.direct(x, self)
+        return elementwise.sub(x, self)
 
     def __mul__(self, y: Any) -> Tensor:
-        return elementwise.mul.direct(self, y)
+        return elementwise.mul(self, y)
 
     def __rmul__(self, x: Any) -> Tensor:
-        return elementwise.mul.direct(x, self)
+        return elementwise.mul(x, self)
 
     def __truediv__(self, y: Any) -> Tensor:
-        return elementwise.div.direct(self, y)
+        return elementwise.div(self, y)
 
     def __rtruediv__(self, x: Any) -> Tensor:
-        return elementwise.div.direct(x, self)
+        return elementwise.div(x, self)
 
     def __pow__(self, y: Any) -> Tensor:
-        return elementwise.pow.direct(self, y)
+        return elementwise.pow(self, y)
 
     def __rpow__(self, x: Any) -> Tensor:
-        return elementwise.pow.direct(x, self)
+        return elementwise.pow(x, self)
 
     def __matmul__(self, y: Any) -> Tensor:
         return products.matmul(self, y)
@@ -61,13 +61,13 @@ class TensorMethods:
         return products.matmul(x, self)
 
     def __neg__(self) -> Tensor:
-        return elementwise.neg.direct(self)
+        return elementwise.neg(self)
 
     def __pos__(self) -> Self:
         return self
 
     def __abs__(self) -> Tensor:
-        return elementwise.abs.direct(self)
+        return elementwise.abs(self)
 
     # in place, in the tensor's own memory
 

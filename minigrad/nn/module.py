@@ -9,6 +9,7 @@ AttributeError as everywhere, and a subclass need not call `super().__init__()`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from reprlib import recursive_repr
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
@@ -17,6 +18,7 @@ import numpy as np
 from minigrad.engine import Tensor
 from minigrad.modes import recording
 from minigrad.nn.state import IncompatibleKeys, load_arrays
+from minigrad.observing import observed, observers
 from minigrad.origin import Scope, entrances, scope
 
 P = ParamSpec("P")
@@ -54,11 +56,12 @@ class Module:
 
     def __call__(self: Computes[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute the output; for type checkers a call takes and returns what `forward` does."""
+        forward = partial(observed, "forward", self, self.forward) if observers else self.forward
         if not recording.get():
-            return self.forward(*args, **kwargs)
+            return forward(*args, **kwargs)
         before = scope.set(Scope(self))
         try:
-            return self.forward(*args, **kwargs)
+            return forward(*args, **kwargs)
         finally:
             scope.reset(before)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.engine import Tensor
 from minigrad.nn import Module, Parameter
+from minigrad.observing import observed, observers
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -115,6 +116,12 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient and is not frozen."""
+        if observers:
+            observed("step", self, self._step)
+        else:
+            self._step()
+
+    def _step(self) -> None:
         states = iter(self.state)
         for group in self.param_groups:
             for p in group["params"]:

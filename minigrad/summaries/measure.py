@@ -22,7 +22,7 @@ def watch_and_measure(model: Module, shapes: Sequence[Shape]) -> tuple[Watch, in
     watch = Watch(model)
     with _unnoticed(model), Switched((recording, True), (anomaly, False)):
         model.train()
-        watch.step(_ones(model, shapes))
+        watch.train(_ones(model, shapes))
         return watch, _peak_bytes(model, shapes)
 
 

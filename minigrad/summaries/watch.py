@@ -1,24 +1,20 @@
 """One step of training, watched: which module ran what, and what was kept for backward.
 
-Like a profile, it replaces methods while it looks on: `Module.__call__`, so that it knows which
-module is running, and `Node.__init__`, so that it knows which module made a node. What ops cost is
-noted by the profile that it is.
+It is a profile that looks at modules, too: so it knows which one is running, and which made a node.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minigrad.engine import Node, Tensor, walk, wrap
+from minigrad.engine import Node, Op, Tensor, walk, wrap
 from minigrad.flops import NONE, Shape, Work
 from minigrad.nn.module import Module, Parameter
-from minigrad.observing import Replacements, nodes_behind
+from minigrad.observing import Run, nodes_behind
 from minigrad.profiling import Event, profile
 
 
@@ -104,41 +100,49 @@ class Watch(profile):
         self.first = {id(model): self.root}  # where a module was called first
         self.places: dict[tuple[int, int], Layer] = {}  # by caller and module
         self.running: list[Layer] = []
-        self.backward = False
+        self.going_back = False
         self.made_by: dict[Node, Layer] = {}
         self.failed = False
         self._noted: list[tuple[Layer, bool, Event]] = []
 
-    def step(self, inputs: Sequence[Tensor]) -> None:
+    def train(self, inputs: Sequence[Tensor]) -> None:
         """Forward, a look at what is kept, and backward from a gradient of ones."""
-        with self, _watching(self):
+        with self:
             outputs = tensors_in(self.model(*inputs))
             self._count_kept(outputs)
-            self.backward, self.running = True, [self.root]
+            self.going_back, self.running = True, [self.root]
             back(outputs)
         self._count_work()
         self._add_layers_that_were_not_called()
         self._count_parameters()
 
-    @contextmanager
-    def inside(self, module: Module, args: Sequence[Any]) -> Iterator[Layer]:
-        """While the module runs; names it where it fails."""
+    def forward(self, run: Run, module: Module, *args: Any, **kwargs: Any) -> Any:
+        """Run a module as a layer; names it where it fails."""
         layer = self._enter(module)
         self.running.append(layer)
         try:
-            yield layer
+            out = run()
         except Exception as error:
             if not self.failed:  # else a module inside has said so
                 name = f"'{layer.name}'" if layer.name else "the model"
-                shapes = ", ".join(str(x.shape) for x in tensors_in(args))
+                shapes = ", ".join(str(x.shape) for x in tensors_in([args, kwargs]))
                 error.add_note(f"This happened in {name} ({layer.type}), given {shapes}.")
             self.failed = True
             raise
         finally:
             self.running.pop()
+        layer.output_shapes = tuple([tensor.shape for tensor in tensors_in(out)])
+        return out
+
+    def call(self, run: Run, op: Op, inputs: tuple[Any, ...], config: dict[str, Any]) -> Any:
+        """Note which layer made a node."""
+        out = super().call(run, op, inputs, config)
+        if isinstance(out, Tensor) and out.node is not None and self.running:
+            self.made_by.setdefault(out.node, self.running[-1])
+        return out
 
     def _enter(self, module: Module) -> Layer:
-        if self.backward:  # a checkpoint runs its function again
+        if self.going_back:  # a checkpoint runs its function again
             return self.first.get(id(module), self.root)
         if not self.running and module is self.model:
             layer = self.root
@@ -160,7 +164,7 @@ class Watch(profile):
         if len(event.path) == 1:  # what runs inside an op is part of it
             running = self.running[-1] if self.running else self.root
             layer = running if node is None else self.made_by.get(node, running)
-            self._noted.append((layer, self.backward, event))
+            self._noted.append((layer, self.going_back, event))
 
     def _count_work(self) -> None:
         for layer, backward, event in self._noted:
@@ -239,49 +243,3 @@ def _owner(array: np.ndarray) -> tuple[int, int]:
         array = array.base
     low, high = np.lib.array_utils.byte_bounds(array)
     return low, high - low
-
-
-# ------------------------------------------------------------------ what takes the methods' places
-
-
-class _Here(threading.local):
-    """Who watches this thread."""
-
-    watch: Watch | None = None
-
-
-_here = _Here()
-_call, _init = Module.__call__, Node.__init__
-
-
-def _watched_call(module: Module, *args: Any, **kwargs: Any) -> Any:
-    if _here.watch is None:
-        return _call(module, *args, **kwargs)
-    with _here.watch.inside(module, [args, kwargs]) as layer:
-        out = _call(module, *args, **kwargs)
-    layer.output_shapes = tuple([tensor.shape for tensor in tensors_in(out)])
-    return out
-
-
-def _watched_init(node: Node, *args: Any) -> None:
-    _init(node, *args)
-    if _here.watch is not None and _here.watch.running:
-        _here.watch.made_by[node] = _here.watch.running[-1]
-
-
-_methods = Replacements(
-    (Module, "__call__", _call, _watched_call),
-    (Node, "__init__", _init, _watched_init),
-)
-
-
-@contextmanager
-def _watching(watch: Watch) -> Iterator[None]:
-    outer = _here.watch
-    _methods.add(+1)
-    _here.watch = watch
-    try:
-        yield
-    finally:
-        _here.watch = outer
-        _methods.add(-1)

@@ -10,6 +10,7 @@ from typing import Any
 from minigrad.arrays import plus
 from minigrad.checkpoint import Replay
 from minigrad.engine import Node, Tensor
+from minigrad.observing import Observer, Run
 
 
 @dataclass(slots=True, eq=False)
@@ -32,11 +33,8 @@ class Visit:
     passed: list[Passed] = field(default_factory=list)
 
 
-class Watched:
+class Watched(Observer):
     """Watches the walks from an output while the `with` block is open.
-
-    The nodes that a walk reaches belong to another class for that time, whose `gradients` reports
-    what it gives. So the engine knows nothing of it, and other graphs do not notice.
 
     Attributes:
         visits: the turns of the nodes, in the walk's order.
@@ -48,64 +46,25 @@ class Watched:
         self.visits: list[Visit] = []
         self.totals: dict[Any, Any] = {}
         self.arrivals: Counter[Any] = Counter()
-        self._output = output
-        self._watched: list[Node] = []
-
-    def __enter__(self) -> Watched:
-        if self._output.node is not None:
-            self._watch(self._output.node)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for node in self._watched:
-            node.__class__ = _unwatched[type(node)]
-            del _watchers[node]
-        self._watched.clear()
-
-    def _watch(self, node: Node) -> None:
-        if node not in _watchers:
-            node.__class__ = Watching if type(node) is Node else WatchingReplay
-            _watchers[node] = self
-            self._watched.append(node)
+        self._reached: set[Any] = {output.node}
 
     def gradients(
-        self, node: Node, g: Any, wanted: tuple[int, ...], create_graph: bool
-    ) -> Iterator[tuple[Any, Any]]:
+        self, run: Run, node: Node, g: Any, wanted: tuple[int, ...], *_: Any
+    ) -> Iterable[tuple[Any, Any]]:
         """What the node gives, written down on its way."""
+        return self._written(run, node, g, wanted) if node in self._reached else run()
+
+    def _written(
+        self, run: Run, node: Node, g: Any, wanted: tuple[int, ...]
+    ) -> Iterator[tuple[Any, Any]]:
         visit = Visit(node, g)
         self.visits.append(visit)
-        pairs: Iterable[Any] = _unwatched[type(node)].gradients(node, g, wanted, create_graph)
-        for position, (vertex, gradient) in enumerate(pairs):
+        for position, (vertex, gradient) in enumerate(run()):
             fitting = node.fit(gradient, vertex)
             place = None if isinstance(node, Replay) else wanted[position]
             self.arrivals[vertex] += 1
             before = self.totals.get(vertex)
             total = self.totals[vertex] = fitting if before is None else plus(before, fitting)
             visit.passed.append(Passed(place, vertex, fitting, self.arrivals[vertex], total))
-            if isinstance(vertex, Node):
-                self._watch(vertex)
+            self._reached.add(vertex)
             yield vertex, fitting
-
-
-_watchers: dict[Node, Watched] = {}
-
-
-class Watching(Node):
-    """A node that reports to its watcher."""
-
-    __slots__ = ()
-
-    def gradients(
-        self, g: Any, wanted: tuple[int, ...], create_graph: bool
-    ) -> Iterable[tuple[Any, Any]]:
-        """As a node's, with the watcher between."""
-        return _watchers[self].gradients(self, g, wanted, create_graph)
-
-
-class WatchingReplay(Replay):
-    """A checkpoint that reports to its watcher."""
-
-    gradients = Watching.gradients  # type: ignore[assignment]
-
-
-_unwatched: dict[type, type[Node]] = {Watching: Node, WatchingReplay: Replay}
