@@ -462,7 +462,7 @@ def between(outputs: Iterable[Any], goals: set[Any]) -> set[Any]:
 
 def wrap(data: Any, node: Node | None = None, memory: Memory | None = None) -> Tensor:
     """A Tensor of an array as it is, made by this node."""
-    kind = Tensor
+    kind = Tensor  # a local, which engine.pxd gives a type: so its constructor is called directly
     tensor = kind.__new__(kind)
     tensor.data = data if type(data) is ndarray else np.asarray(data)
     tensor.node = node
