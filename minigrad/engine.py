@@ -66,6 +66,12 @@ class TensorSlots:
     memory: Memory | None
     hooks: Hooks | None
 
+    # Here, else Cython gives it a __setstate__ that refuses what a subclass saves.
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
+        return type(self), (self.data, self.requires_grad)
+
 
 class Tensor(TensorSlots, TensorMethods):
     """An n-dimensional array that gradients can flow back to.
@@ -165,11 +171,6 @@ class Tensor(TensorSlots, TensorMethods):
 
     def __copy__(self) -> Self:
         return type(self)(self, self.requires_grad)
-
-    def __reduce__(self) -> Any:
-        if self.node is not None:
-            raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
-        return type(self), (self.data, self.requires_grad)
 
 
 class Op(Declaration):
