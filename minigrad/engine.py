@@ -32,7 +32,7 @@ from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
 from minigrad.observing import observed, observers
-from minigrad.origin import outward, program, scope
+from minigrad.origin import here, outward, program, scope
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -280,7 +280,10 @@ class Node:
         self.index = next(clock)
         self.hooks: Hooks | None = None
         self.memory: Memory | None = None
-        frame = _getframe()
+        try:
+            frame = _getframe()
+        except ValueError:  # a thread that begins with an op, or one called at exit
+            frame = here()
         code = frame.f_code
         if code is not program[0]:
             frame = outward(frame)
