@@ -30,9 +30,10 @@ DIRECTIVES = {
 }
 
 # What every op passes through is compiled, too, from its Python source; a .pxd beside it gives C
-# types to fields. Python's own rules hold there: negative indices, and annotations that say `int`.
+# types to fields. Python's own rules hold there: negative indices, annotations that say `int`, an
+# AttributeError where a field is None.
 PYTHON = ["arrays", "declaration", "engine", "functional/methods"]
-PYTHON_DIRECTIVES = {"language_level": 3, "annotation_typing": False}
+PYTHON_DIRECTIVES = {"language_level": 3, "annotation_typing": False, "nonecheck": True}
 
 # Not -ffast-math: linked into a shared library it makes the whole process flush subnormals, and
 # it lets the compiler assume that NaN does not exist. These are harmless.

@@ -237,10 +237,11 @@ def found(
     return arrays if where == INPUTS else [np.shape(array) for array in arrays]
 
 
-def brief(value: Any) -> Any:
+def brief(value: Any, depth: int = 8) -> Any:
     """What no rule names, if it is small: a number or a configuration without arrays."""
-    if isinstance(value, tuple | list):
-        return value if all(brief(each) is not LOST for each in value) else LOST
+    if isinstance(value, tuple | list):  # a list may hold itself
+        small = depth and all(brief(each, depth - 1) is not LOST for each in value)
+        return value if small else LOST
     return value if isinstance(value, SMALL) else LOST
 
 

@@ -32,7 +32,7 @@ from minigrad.declaration import Declaration, Plan
 from minigrad.memory import Memory, changed_since, clock, latest, memory_of, viewed_memory
 from minigrad.modes import Switched, anomaly, recording
 from minigrad.observing import observed, observers
-from minigrad.origin import outward, program, scope
+from minigrad.origin import here, outward, program, scope
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -65,6 +65,12 @@ class TensorSlots:
     requires_grad: bool
     memory: Memory | None
     hooks: Hooks | None
+
+    # Here, else Cython gives it a __setstate__ that refuses what a subclass saves.
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
+        return type(self), (self.data, self.requires_grad)
 
 
 class Tensor(TensorSlots, TensorMethods):
@@ -165,11 +171,6 @@ class Tensor(TensorSlots, TensorMethods):
 
     def __copy__(self) -> Self:
         return type(self)(self, self.requires_grad)
-
-    def __reduce__(self) -> Any:
-        if self.node is not None:
-            raise RuntimeError("copy: a recorded tensor cannot be copied; call detach() first")
-        return type(self), (self.data, self.requires_grad)
 
 
 class Op(Declaration):
@@ -279,7 +280,10 @@ class Node:
         self.index = next(clock)
         self.hooks: Hooks | None = None
         self.memory: Memory | None = None
-        frame = _getframe()
+        try:
+            frame = _getframe()
+        except ValueError:  # a thread that begins with an op, or one called at exit
+            frame = here()
         code = frame.f_code
         if code is not program[0]:
             frame = outward(frame)

@@ -41,10 +41,14 @@ def stem(module: str) -> str:
 def edited(module: str) -> bool:
     """Whether a module was edited after it was compiled, or never was."""
     try:
+        source = os.stat(f"{stem(module)}.py").st_mtime  # noqa: PTH116
+    except OSError:
+        return False  # there is nothing else that could run
+    try:
         compiled = os.stat(stem(module) + EXTENSION_SUFFIXES[0]).st_mtime  # noqa: PTH116
     except FileNotFoundError:
         return True
-    return os.stat(f"{stem(module)}.py").st_mtime > compiled + SAME_TIME  # noqa: PTH116
+    return source > compiled + SAME_TIME
 
 
 def reason() -> str | None:

@@ -52,7 +52,7 @@ class Observer:
 observers: list[Observer] = []  # those that are open, in any thread
 
 
-def observed(what: str, of: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def observed(what: str, of: Any, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` with the thread's observers around it, the last one outermost."""
     run = partial(function, *args, **kwargs)
     thread = threading.get_ident()

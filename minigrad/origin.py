@@ -62,6 +62,11 @@ program: list[CodeType | None] = [None]  # what called an op last, outside of th
 entrances: set[CodeType] = set()  # the code of `Module.__call__`, where looking outwards ends
 
 
+def here() -> FrameType:
+    """A frame of the package, for where no program calls."""
+    return _getframe()
+
+
 def outward(frame: FrameType) -> FrameType:
     """From a frame of the package to the innermost one outside, for a node to note.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,9 +242,10 @@ def test_trace_is_chromes(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "empty.json").read_text())["traceEvents"] == []
 
 
-def test_sums_over_what_was_repeated_are_events() -> None:
+@pytest.mark.parametrize("beside", [nullcontext, mg.trace])
+def test_sums_over_what_was_repeated_are_events(beside: Callable[[], Any]) -> None:
     x, b = tensor(3, 4), tensor(4)
-    with mg.profile() as p:
+    with mg.profile() as p, beside():
         (x + b).sum().backward()
     # from the sum and the addition; 12 numbers in, 4 out
     assert events(p, "unbroadcast") == [("backward", 12, 4 * (12 + 4))]

@@ -116,7 +116,7 @@ class Watch(profile):
         self._add_layers_that_were_not_called()
         self._count_parameters()
 
-    def forward(self, run: Run, module: Module, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, run: Run, module: Module, /, *args: Any, **kwargs: Any) -> Any:
         """Run a module as a layer; names it where it fails."""
         layer = self._enter(module)
         self.running.append(layer)

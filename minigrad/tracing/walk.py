@@ -10,7 +10,7 @@ from typing import Any
 from minigrad.arrays import plus
 from minigrad.checkpoint import Replay
 from minigrad.engine import Node, Tensor
-from minigrad.observing import Observer, Run
+from minigrad.observing import Observer, Run, observed
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +60,7 @@ class Watched(Observer):
         visit = Visit(node, g)
         self.visits.append(visit)
         for position, (vertex, gradient) in enumerate(run()):
-            fitting = node.fit(gradient, vertex)
+            fitting = observed("fit", node, node.fit, gradient, vertex)
             place = None if isinstance(node, Replay) else wanted[position]
             self.arrivals[vertex] += 1
             before = self.totals.get(vertex)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,22 @@ def test_leaves_can_be_copied_and_pickled_and_results_not() -> None:
         assert not np.shares_memory(twin.data, x.data)
     with pytest.raises(RuntimeError, match="a recorded tensor cannot be copied; call detach"):
         copy.deepcopy(x * 2.0)
+
+
+class Named(mg.Tensor):
+    """A tensor that keeps an attribute of its own when it is copied."""
+
+    name = ""
+
+    def __reduce__(self) -> Any:
+        return (*super().__reduce__(), {"name": self.name})
+
+
+def test_a_subclass_can_keep_its_attributes_in_copies() -> None:
+    x = Named([1.0])
+    x.name = "x"
+    for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert (type(y), y.name, y.tolist()) == (Named, "x", [1.0])
 
 
 def test_a_misspelt_attribute_is_an_error() -> None:

@@ -52,6 +52,7 @@ def test_what_was_edited_after_it_was_compiled_runs_from_its_source(
 ) -> None:
     source, compiled = tmp_path / "engine.py", tmp_path / f"engine{EXTENSION_SUFFIXES[0]}"
     monkeypatch.setattr(interpreted, "stem", lambda module: str(tmp_path / module))
+    assert not interpreted.edited("engine")  # without a source
     source.touch()
     assert interpreted.edited("engine")  # it never was compiled
     compiled.touch()

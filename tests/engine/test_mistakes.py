@@ -8,6 +8,7 @@ from leaves import leaf
 
 import minigrad as mg
 import minigrad.functional as F
+from minigrad.engine import Node
 
 
 def test_backward_twice_names_the_op() -> None:
@@ -172,3 +173,22 @@ def test_a_rule_may_return_a_python_number() -> None:
     shifted(x).backward()
     assert x.grad is not None
     assert x.grad.tolist() == [1.0]
+
+
+def test_a_node_without_a_plan_is_an_error() -> None:
+    y = leaf(1.0) * 2.0
+    y.node.plan = None  # type: ignore[union-attr, assignment]
+    for use in (y.backward, lambda: repr(y), lambda: Node.__new__(Node).op):
+        with pytest.raises(AttributeError):
+            use()
+
+
+def test_a_configuration_that_holds_itself() -> None:
+    twice = mg.op(lambda x, *, options: x * 2.0)
+    twice.vjp(x=lambda g: g * 2.0)
+    options: list[object] = [1]
+    options.append(options)
+    x = leaf(1.0)
+    twice(x, options=options).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0]

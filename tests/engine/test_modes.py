@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -71,6 +72,21 @@ def test_recording_is_per_thread() -> None:
         done.wait(10)
     thread.join()
     assert seen == [True]
+
+
+def test_an_op_can_run_where_no_program_calls_it() -> None:
+    program = """
+import atexit, _thread, time
+import minigrad as mg
+import minigrad.functional as F
+
+x = mg.Tensor([1.0], requires_grad=True)
+atexit.register(F.relu, x)
+_thread.start_new_thread(F.relu, (x,))
+time.sleep(0.1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stderr == b""
 
 
 def test_threads_accumulate_into_one_leaf() -> None:

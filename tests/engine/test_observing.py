@@ -106,3 +106,22 @@ def test_one_observer_is_open_once_at_a_time() -> None:
     with observer:
         F.exp(leaf(1.0))
     assert observer.seen == ["exp", "/exp"]
+
+
+def test_arguments_may_have_any_name() -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: mg.Tensor, **factors: float) -> mg.Tensor:
+            return x * sum(factors.values())
+
+    names = ("what", "of", "function", "run", "module")
+
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            self.inner = Scaled()
+
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            return self.inner(x, **dict.fromkeys(names, 1.0))
+
+    with mg.profile():
+        assert Outer()(leaf(1.0)).tolist() == [5.0]
+    assert "Scaled" in str(mg.summary(Outer(), (2, 1)))
