@@ -170,9 +170,10 @@ class Plan:
             self.joint = op.joint
             named = dict.fromkeys(names_of(op.joint))
         inputs = op.inputs * count if op.variadic else op.inputs
-        self.unlinked = [i for i in range(count) if i not in wanted and inputs[i] not in named]
+        others = sorted(set(range(count)) - set(wanted))
+        self.unlinked = [i for i in others if inputs[i] not in named]
         self.kept = [name for name in named if name not in ("g", "needs")]
-        unwanted = () if op.variadic else (inputs[i] for i in range(count) if i not in wanted)
+        unwanted = () if op.variadic else [inputs[i] for i in others]
         self.noted = [name for name in (*op.config, *unwanted) if name not in named]
         sources = op.sources()
         self.sources = [sources[name] for name in self.kept]
@@ -208,7 +209,8 @@ class Plan:
         """Apply the rules to `g`: each wanted input's node or leaf, and its gradient."""
         if self.joint is None:
             return [(parents[i], self.apply(i, g, kept, None)) for i in wanted]
-        needs = tuple([i in wanted for i in range(self.count)])
+        among = set(wanted)  # an op may take thousands of inputs
+        needs = tuple([i in among for i in range(self.count)])
         gradients = self.apply(JOINT, g, kept, needs)
         return [(parents[i], gradients[i]) for i in wanted]
 
