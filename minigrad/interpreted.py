@@ -56,7 +56,7 @@ def reason() -> str | None:
     if os.environ.get("MINIGRAD_INTERPRETED", "0") not in ("", "0"):
         return "MINIGRAD_INTERPRETED asks for it"
     names = [module for module in MODULES if edited(module)]
-    return f"{', '.join(names)} changed since it was compiled" if names else None
+    return f"not compiled as it stands: {', '.join(names)}" if names else None
 
 
 why = reason()

@@ -61,11 +61,11 @@ def test_what_was_edited_after_it_was_compiled_runs_from_its_source(
     assert interpreted.edited("engine") == edited
     monkeypatch.setattr(interpreted, "MODULES", ("engine",))
     monkeypatch.delenv("MINIGRAD_INTERPRETED", raising=False)
-    why = "engine changed since it was compiled" if edited else None
+    why = "not compiled as it stands: engine" if edited else None
     assert interpreted.reason() == why
 
 
 def test_the_configuration_says_which_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreted, "why", "engine changed since it was compiled")
-    expected = "interpreted (engine changed since it was compiled)"
+    monkeypatch.setattr(interpreted, "why", "not compiled as it stands: engine")
+    expected = "interpreted (not compiled as it stands: engine)"
     assert mg.config()["kernels"]["engine"] == expected
