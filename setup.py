@@ -69,7 +69,12 @@ NO_COMPILER = (
 
 
 class BuildExt(build_ext):
-    """build_ext that looks at the compiler before it hands it work."""
+    """build_ext that looks at the compiler before it hands it work, for all CPUs at once."""
+
+    def finalize_options(self):
+        """Compile as many files at a time as there are CPUs, if nothing else is asked for."""
+        super().finalize_options()
+        self.parallel = self.parallel or True
 
     def build_extensions(self):
         """Check the compiler, detect OpenMP, translate every .pyx to C and compile it."""
