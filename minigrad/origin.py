@@ -13,8 +13,6 @@ from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import Any
 
-from minigrad.observing import observed
-
 _getframe = sys._getframe
 
 
@@ -59,7 +57,7 @@ class Scope:
 
 scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 program: list[CodeType | None] = [None]  # what called an op last, outside of the package
-entrances: set[CodeType] = set()  # the code of `Module.__call__`, where looking outwards ends
+entrances: set[CodeType] = set()  # what calls `Module.forward`, where looking outwards ends
 
 
 def here() -> FrameType:
@@ -75,8 +73,6 @@ def outward(frame: FrameType) -> FrameType:
     """
     while ours[frame.f_code.co_filename]:
         caller = frame.f_back
-        if caller is not None and caller.f_code is observed.__code__:
-            caller = caller.f_back  # an observer stands between a module and its forward
         if caller is None or caller.f_code in entrances:
             break
         frame = caller

@@ -56,7 +56,9 @@ class Module:
 
     def __call__(self: Computes[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute the output; for type checkers a call takes and returns what `forward` does."""
-        forward = partial(observed, "forward", self, self.forward) if observers else self.forward
+        forward = self.forward
+        if observers:
+            forward = partial(observed, "forward", self, partial(_enter, self))
         if not recording.get():
             return forward(*args, **kwargs)
         before = scope.set(Scope(self))
@@ -214,7 +216,12 @@ class Module:
         return f"{type(self).__name__}({inside})"
 
 
-entrances.add(Module.__call__.__code__)
+def _enter(module: Computes[P, R_co], /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    """`forward`, as observers run it: their frames are not the module's."""
+    return module.forward(*args, **kwargs)
+
+
+entrances.update({Module.__call__.__code__, _enter.__code__})
 
 HOLDERS = (Tensor, Module, list, tuple, dict)
 Members = list[tuple[str, Tensor | Module]]

@@ -108,6 +108,20 @@ def test_one_observer_is_open_once_at_a_time() -> None:
     assert observer.seen == ["exp", "/exp"]
 
 
+def test_nodes_note_the_modules_line_and_not_the_observers() -> None:
+    class Forwards(Observer):
+        def forward(self, run: Run, *_: Any) -> Any:
+            return run()
+
+    model, x = nn.Linear(2, 3), mg.Tensor([[1.0, 2.0]])
+    alone = model(x).node
+    with Forwards():
+        seen = model(x).node
+    assert seen is not None
+    assert (seen.code, seen.instruction) == (alone.code, alone.instruction)
+    assert seen.code.co_filename.endswith("layers.py")
+
+
 def test_arguments_may_have_any_name() -> None:
     class Scaled(nn.Module):
         def forward(self, x: mg.Tensor, **factors: float) -> mg.Tensor:
