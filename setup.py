@@ -10,6 +10,7 @@ Environment variables read here:
 """
 
 import os
+import runpy
 import tempfile
 from pathlib import Path
 
@@ -32,7 +33,7 @@ DIRECTIVES = {
 # What every op passes through is compiled, too, from its Python source; a .pxd beside it gives C
 # types to fields. Python's own rules hold there: negative indices, annotations that say `int`, an
 # AttributeError where a field is None.
-PYTHON = ["arrays", "declaration", "engine", "functional/methods"]
+PYTHON = runpy.run_path("minigrad/interpreted.py")["MODULES"]
 PYTHON_DIRECTIVES = {"language_level": 3, "annotation_typing": False, "nonecheck": True}
 
 # Not -ffast-math: linked into a shared library it makes the whole process flush subnormals, and
@@ -138,7 +139,7 @@ setup(
             for path in sorted(Path("minigrad_ext").glob("*.pyx"))
         ),
         *(
-            Extension(f"minigrad.{name.replace('/', '.')}", [f"minigrad/{name}.py"])
+            Extension(f"minigrad.{name}", [f"minigrad/{name.replace('.', '/')}.py"])
             for name in PYTHON
         ),
     ],

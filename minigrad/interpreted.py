@@ -13,6 +13,7 @@ import sys
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from typing import Any
 
+# setup.py compiles these.
 MODULES = ("arrays", "declaration", "engine", "functional.methods")
 
 # The files of one installation are written within seconds of each other, in any order.
