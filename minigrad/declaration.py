@@ -155,6 +155,8 @@ class Plan:
         kept: the names of what the rules to be called name.
         noted: the names of what they do not, but the body needs: kept behind it where it is small,
             so that the call can be repeated for whoever looks at it.
+        sources, small: where a call finds what is kept, and what is noted.
+        rules: by position, or `JOINT`: the rule, and where it finds what it names.
     """
 
     def __init__(self, op: Declaration, wanted: tuple[int, ...], count: int) -> None:
@@ -178,7 +180,6 @@ class Plan:
         sources = op.sources()
         self.sources = [sources[name] for name in self.kept]
         self.small = [sources[name] for name in self.noted]
-        # Each rule to be called, and where it finds what it names.
         places = {"g": G, "needs": NEEDS} | {name: i for i, name in enumerate(self.kept)}
         called = {JOINT: self.joint} if self.joint else {i: rules[i] for i in wanted if i in rules}
         self.rules = {
@@ -192,6 +193,7 @@ class Plan:
         values = [found(source, arrays, out, residuals, config) for source in self.sources]
         for source in self.small:
             value = found(source, arrays, out, residuals, config)
+            # An array is not small: that is asked here, since most of them are arrays.
             values.append(LOST if type(value) is ndarray else brief(value))
         return tuple(values)
 
